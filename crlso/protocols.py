@@ -1,0 +1,184 @@
+"""The three interfaces of the toolkit and the data that passes between its parts.
+
+An architecture is one row of small integers, its *code*; a batch of architectures is an integer array
+``[n, d]``. Spaces say what a code means, evaluators what it is worth, search methods which one to ask for next.
+Importing this module imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch_geometric.data import Batch
+
+CODE_DTYPE = np.int16
+Code = NDArray[np.int16]
+"""One architecture, shape ``[d]``."""
+Codes = NDArray[np.int16]
+"""A batch of architectures, shape ``[n, d]``."""
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+Keys = NDArray[np.uint64]
+"""Names of classes of identical networks, shape ``[n]``: equal if and only if the networks are the same."""
+
+Rule = Literal["code", "exact", "official"]
+"""What counts as the same architecture: equal codes, identical networks, or the benchmark's own published rule."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one column of an evaluator's answer is.
+
+    The name says all that sets the number apart (``cifar10/valid_accuracy@200``: data set, split, epochs; a
+    suffix such as ``/seed0`` for one training instead of the mean); the description says it in words.
+    """
+
+    name: str
+    direction: Literal["max", "min"]
+    unit: str
+    description: str
+
+    @property
+    def sign(self) -> float:
+        """+1 where larger is better, -1 where smaller is: ``sign * value`` is always to be maximised."""
+        return 1.0 if self.direction == "max" else -1.0
+
+
+@runtime_checkable
+class SearchSpace(Protocol):
+    """What an architecture is. Everything but ``parse`` and ``format`` is vectorised over codes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Operation names, shared between spaces (``skip_connect``, ``nor_conv_3x3``, ...)."""
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """``code[i]`` lies in ``range(cardinalities[i])``; ``d == len(cardinalities)``."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Names of the node labels of :meth:`graphs`: ``input`` and ``output``, then the operations."""
+
+    @property
+    def positions(self) -> int:
+        """Number of node positions: ``graphs(...).position`` lies in ``range(positions)``."""
+
+    def parse(self, text: str) -> Code:
+        """Code of a text in the space's own published form.
+
+        Raises:
+            ArchitectureError: The message says where the text goes wrong and what is allowed there.
+        """
+
+    def format(self, code: Code) -> str:
+        """The published text form of a code; ``parse(format(code)) == code``."""
+
+    def sample(self, n: int, rng: np.random.Generator) -> Codes:
+        """``[n, d]`` valid codes, drawn with replacement; the docstring of the space states the distribution."""
+
+    def enumerate(self) -> Iterator[Codes]:
+        """All valid codes in chunks ``[m, d]``, each code once, in a fixed order (endless only to the patient)."""
+
+    @property
+    def size(self) -> int:
+        """Upper bound on the number of valid codes (exact where all codes are valid)."""
+
+    def neighbors(self, code: Code) -> Codes:
+        """``[m, d]``: all valid architectures one edit away, without the code itself, each once."""
+
+    def is_valid(self, codes: Codes) -> BoolArray:
+        """``[n]``: whether each row is an architecture of the space."""
+
+    def repair(self, codes: Codes) -> Codes:
+        """``[n, d]``: a valid code near each row (entries inside their cardinalities); valid rows are unchanged.
+
+        This is the last step of every decoder, so that whatever is decoded can be evaluated.
+        """
+
+    def class_keys(self, codes: Codes, rule: Rule = "exact") -> Keys:
+        """``[n]`` keys of the classes of identical networks, equal if and only if the rule calls them the same."""
+
+    def canonical(self, codes: Codes, rule: Rule = "exact") -> Codes:
+        """``[n, d]``: one fixed representative of each row's class.
+
+        Raises:
+            UserError: The space is too large to know its representatives; use :meth:`class_keys`.
+        """
+
+    def graphs(self, codes: Codes) -> Batch:
+        """Graphs with operations on nodes, as a torch-geometric ``Batch``; one-to-one on codes.
+
+        ``x`` ``[N]`` int64 index into :attr:`vocabulary`; ``position`` ``[N]`` int64 slot of the node;
+        ``edge_index`` ``[2, E]`` along the data flow; ``batch`` ``[N]``, ``ptr`` ``[n + 1]``.
+        """
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """What an architecture is worth: a table, a surrogate, shared weights, training."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]: ...
+
+    @property
+    def support(self) -> Codes | None:
+        """The architectures it can answer for; ``None``: the whole space."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What pins the answers down (file checksums, versions); goes into ``config.yaml`` of a run."""
+
+    def evaluate(
+        self, codes: Codes, *, metrics: Sequence[str], rng: np.random.Generator | None = None
+    ) -> pd.DataFrame:
+        """One row per code, one float column per metric, in the order asked; NaN where an evaluation failed.
+
+        Raises:
+            UnknownNameError: A metric that the evaluator does not have; nothing is ever substituted.
+            UserError: A code outside ``support``.
+        """
+
+    def optimum(self, metric: str) -> float | None:
+        """The best value any supported architecture has, ``None`` where unknown. Only the run loop asks."""
+
+
+@runtime_checkable
+class SearchMethod(Protocol):
+    """Ask/tell search. The run loop alternates ``ask`` and ``tell``; a method never sees an evaluator.
+
+    Lifetime: built with a space and a seed; ``ask(n)`` proposes; the loop drops proposals whose class was
+    already evaluated in this run and asks again (a dropped proposal is never told); evaluated ones are told, in
+    the order proposed. A method that repeats itself for ever is helped out by a random unseen architecture, which
+    is told like any other.
+    """
+
+    def ask(self, n: int) -> Codes:
+        """``[m, d]``, 1 <= m <= n: valid codes to evaluate next."""
+
+    def tell(self, codes: Codes, values: FloatArray) -> None:
+        """``values`` ``[n, m]``: objectives, all to be maximised; NaN: the evaluation failed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data (numbers, strings, lists, dicts, numpy arrays, tensors) from which the run goes on bit for bit."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    def diagnostics(self) -> Mapping[str, NDArray[Any]]:
+        """Arrays for the report (``latent``, ``training_loss``, ...); empty where there is nothing to show."""

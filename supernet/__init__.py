@@ -1,0 +1,1 @@
+"""Evaluators that train: networks of the spaces, relaxed and discrete."""
