@@ -1,0 +1,49 @@
+"""What all commands share: errors as one line, machine-readable output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from crlso.errors import UserError
+from crlso.runs.files import explain_os_error
+
+USER_ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
+
+@contextmanager
+def user_errors(on_interrupt: str = "interrupted") -> Iterator[None]:
+    """Turns a user's mistakes and disk trouble into one line on stderr and exit status 2; Ctrl-C into status 130.
+
+    Args:
+        on_interrupt: What to say after Ctrl-C, for example how to go on.
+    """
+    try:
+        yield
+    except UserError as error:
+        _fail(str(error), error)
+    except OSError as error:
+        explained = explain_os_error(error)
+        if explained is None:
+            raise
+        _fail(str(explained), error)
+    except KeyboardInterrupt as error:
+        typer.echo(f"\n{on_interrupt}", err=True)
+        raise typer.Exit(INTERRUPTED_STATUS) from error
+
+
+def print_json(data: Any) -> None:
+    """Prints plain data as JSON on stdout; numbers that JSON does not know (NaN) are an error, not a surprise."""
+    typer.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def _fail(message: str, cause: BaseException) -> None:
+    typer.echo("error: " + " ".join(message.split()), err=True)
+    raise typer.Exit(USER_ERROR_STATUS) from cause
