@@ -1,0 +1,1 @@
+"""The ``crlso`` command: a thin skin over the Python API."""

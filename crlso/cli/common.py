@@ -20,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 @contextmanager
 def user_errors(on_interrupt: str = "interrupted") -> Iterator[None]:
-    """Turns a user's mistakes and disk trouble into one line on stderr and exit status 2; Ctrl-C into status 130.
+    """Turns a user's mistakes and disk trouble into one line on stderr and status 2; Ctrl-C into status 130.
 
     Args:
         on_interrupt: What to say after Ctrl-C, for example how to go on.
@@ -40,7 +40,7 @@ def user_errors(on_interrupt: str = "interrupted") -> Iterator[None]:
 
 
 def print_json(data: Any) -> None:
-    """Prints plain data as JSON on stdout; numbers that JSON does not know (NaN) are an error, not a surprise."""
+    """Prints plain data as JSON on stdout; numbers that JSON does not know (NaN) are refused."""
     typer.echo(json.dumps(data, indent=2, allow_nan=False))
 
 

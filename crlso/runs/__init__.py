@@ -1,0 +1,1 @@
+"""The run loop: budget, log, resume, comparison over seeds."""

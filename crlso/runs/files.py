@@ -1,4 +1,4 @@
-"""Files that survive a crash: written aside and renamed, or appended line by line; disk trouble as one clear line.
+"""Files that survive a crash: written aside and renamed, or appended by whole lines; disk trouble in one line.
 
 Importing this module imports neither torch nor numpy.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ TEMPORARY_PREFIX: Final = ".aside-"
 _REMEDIES: Final = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EFBIG: "the file may not grow any further (file size limit); raise it and run the same command again",
+    errno.EFBIG: "the file size limit is reached; raise it and run the same command again",
     errno.EROFS: "the file system is read-only; choose a folder that can be written",
     errno.EACCES: "permission denied; choose a folder that you may write",
     errno.EPERM: "not permitted; choose a folder that you may write",
@@ -64,8 +64,8 @@ def disk_errors(path: Path | str | None = None) -> Iterator[None]:
 def write_aside(path: Path | str, mode: Literal["wb", "w"] = "wb") -> Iterator[IO[Any]]:
     """Opens a temporary file beside ``path`` that takes its name when the block ends well.
 
-    Readers see the old file or the whole new one, never a part. If the block fails, the old file stays as it was
-    and the temporary one is removed. The data reaches the disk (fsync) before the name does.
+    Readers see the old file or the whole new one, never a part. If the block fails, the old file stays as it
+    was and the temporary one is removed. The data reaches the disk (fsync) before the name does.
 
     Args:
         path: The file to write; its folder must exist.
@@ -84,15 +84,14 @@ def write_aside(path: Path | str, mode: Literal["wb", "w"] = "wb") -> Iterator[I
     """
     path = Path(path)
     with disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY_PREFIX}{path.name}-")
-        temporary = Path(name)
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            with temporary.open(
+                "xb" if mode == "wb" else "x", encoding=None if mode == "wb" else "utf-8"
+            ) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes files private; a result is as readable as any other file of the user's.
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -143,16 +142,3 @@ class LineLog:
     ) -> None:
         del kind, error, trace
         self.close()
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a :class:`LineLog`, without line feeds; the last may be torn if a process was killed."""
-    with disk_errors(path):
-        return path.read_bytes().decode("utf-8", errors="replace").splitlines() if path.exists() else []
-
-
-def _umask() -> int:
-    """The process's file mode mask; the system tells it only by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
