@@ -1,4 +1,4 @@
-"""Files that survive a crash: written aside and renamed, or appended by whole lines; disk trouble in one line.
+"""Files that survive a crash: written aside and renamed, or appended by lines; disk trouble in one line.
 
 Importing this module imports neither torch nor numpy.
 """

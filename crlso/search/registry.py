@@ -1,0 +1,197 @@
+"""Search methods by name, with settings that may come as text from a command line.
+
+Modules are named, not imported: listing methods, or running random search, does not import torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal, Union
+
+from crlso.errors import UnknownNameError, UserError
+from crlso.protocols import SearchMethod, SearchSpace
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """Where a method lives.
+
+    Attributes:
+        module: Module to import when the method is first used.
+        method: Class in it: ``Method(space, *, seed, settings)``.
+        settings: Frozen dataclass of its settings, in the same module.
+        summary: One line for help texts.
+    """
+
+    module: str
+    method: str
+    settings: str
+    summary: str
+
+    def settings_class(self) -> type[Any]:
+        """The dataclass of the method's settings."""
+        found: type[Any] = getattr(importlib.import_module(self.module), self.settings)
+        return found
+
+    def build(self, space: SearchSpace, *, seed: int, settings: Any) -> SearchMethod:
+        """A fresh method."""
+        method: SearchMethod = getattr(importlib.import_module(self.module), self.method)(
+            space, seed=seed, settings=settings
+        )
+        return method
+
+
+METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
+    {
+        "crlso": MethodEntry(
+            "crlso.search.crlso",
+            "CRLSO",
+            "CRLSOSettings",
+            "latent-space search, models re-trained in every round",
+        ),
+        "crlso-paper": MethodEntry(
+            "crlso.search.crlso_paper", "CRLSOPaper", "CRLSOPaperSettings", "CR-LSO as published"
+        ),
+        "evolution": MethodEntry(
+            "crlso.search.evolution", "Evolution", "EvolutionSettings", "regularised evolution"
+        ),
+        "local": MethodEntry(
+            "crlso.search.local", "LocalSearch", "LocalSettings", "local search, first improvement, restarts"
+        ),
+        "random": MethodEntry(
+            "crlso.search.random_search", "RandomSearch", "RandomSettings", "random search"
+        ),
+    }
+)
+"""All methods by name."""
+
+
+def parse_method(text: str) -> tuple[str, dict[str, str]]:
+    """Splits ``name:key=value:key=value``.
+
+    Raises:
+        UserError: A part is not ``key=value``, or a key comes twice.
+        UnknownNameError: There is no such method.
+
+    Example:
+        >>> parse_method("evolution:population=20:sample=5")
+        ('evolution', {'population': '20', 'sample': '5'})
+    """
+    name, *parts = text.split(":")
+    _entry(name)
+    settings: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not (key and equals):
+            raise UserError(f"method {text!r}: {part!r} is no setting; write name:key=value:key=value")
+        if key in settings:
+            raise UserError(f"method {text!r}: setting {key!r} is given twice")
+        settings[key] = value
+    return name, settings
+
+
+def make_settings(name: str, settings: Mapping[str, Any] | None = None) -> Any:
+    """The method's settings dataclass from names and values; texts are converted to the fields' types.
+
+    Raises:
+        UnknownNameError: Unknown method or setting.
+        UserError: A value of the wrong type or outside its range.
+    """
+    kind = _entry(name).settings_class()
+    hints = typing.get_type_hints(kind)
+    known = {field.name for field in dataclasses.fields(kind)}
+    values = {}
+    for key, value in (settings or {}).items():
+        if key not in known:
+            raise UnknownNameError(f"setting of {name}", key, known)
+        values[key] = _convert(f"{name}: {key}", value, hints[key])
+    return kind(**values)
+
+
+def make_method(
+    name: str, space: SearchSpace, *, seed: int, settings: Mapping[str, Any] | None = None
+) -> SearchMethod:
+    """A fresh search method.
+
+    Args:
+        name: One of :data:`METHODS`.
+        space: Where to search; for a partial table its :class:`~crlso.spaces.Subset`.
+        seed: Of everything the method draws.
+        settings: Settings that differ from the method's defaults.
+
+    Raises:
+        UnknownNameError: Unknown method or setting.
+        UserError: A value of the wrong type or outside its range.
+
+    Example:
+        >>> from crlso.spaces import get_space
+        >>> method = make_method("random", get_space("nasbench201"), seed=0)
+        >>> method.ask(1).shape
+        (1, 6)
+    """
+    return _entry(name).build(space, seed=seed, settings=make_settings(name, settings))
+
+
+def _entry(name: str) -> MethodEntry:
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]
+
+
+_BOOLEANS: Final = {
+    "true": True,
+    "on": True,
+    "yes": True,
+    "1": True,
+    "false": False,
+    "off": False,
+    "no": False,
+    "0": False,
+}
+
+
+def _convert(label: str, value: Any, kind: Any) -> Any:
+    """``value``, if need be read from text, as the annotated type ``kind`` of a settings field."""
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _convert_optional(label, value, options)
+    if origin is Literal:
+        if value in options:
+            return value
+        raise UserError(f"{label}={value}; choose one of {', '.join(map(str, options))}")
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(label, part, options[0]) for part in parts)
+    if kind is bool and isinstance(value, str):
+        value = _BOOLEANS.get(value.lower(), value)
+    elif kind in (int, float) and isinstance(value, str):
+        value = _number(value, kind)
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    # bool is an int to Python, not to the reader of a settings file.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a text"}.get(
+            kind, str(kind)
+        )
+        raise UserError(f"{label}={value}; it must be {wanted}")
+    return value
+
+
+def _convert_optional(label: str, value: Any, options: tuple[Any, ...]) -> Any:
+    if value is None or (isinstance(value, str) and value.lower() == "none"):
+        return None
+    (inner,) = (option for option in options if option is not types.NoneType)
+    return _convert(label, value, inner)
+
+
+def _number(text: str, kind: type[int] | type[float]) -> int | float | str:
+    try:
+        return kind(text)
+    except ValueError:
+        return text
