@@ -4,31 +4,31 @@ Three rules, from finest to coarsest reading of "the same" (counts for NAS-Bench
 
 * ``code``: equal codes. 15,625 classes.
 * ``official``: equal texts by the benchmark's published rule (``to_unique_str(consider_zero=True)`` of its
-  ``Structure``): a node is named by the sorted names of its incoming edges; an edge is named ``#`` if it is zero,
-  like its source if it is the identity, and ``(source)@operation`` otherwise. 6,466 classes. It is kept because
-  published numbers use it, but it is no equivalence of networks: it lets a sum with a zero term differ from the
-  sum without, and does not see whether two equal terms are one operation with shared weights or two operations.
+  ``Structure``): a node is named by the sorted names of its incoming edges; an edge is named ``#`` if it is
+  zero, like its source if it is the identity, and ``(source)@operation`` otherwise. 6,466 classes. It is
+  kept because published numbers use it, but it is no equivalence of networks: it lets a sum with a zero
+  term differ from the sum without, and does not see whether two equal terms are one operation with shared
+  weights or two operations.
 * ``exact``: identical networks. Zero edges and whatever does not lie between input and output are dropped;
-  identity edges are contracted, so that a node is a sum of terms with multiplicities; operations without weights
-  on equal values are one term; operations with weights are each their own. What is left is a graph of operations,
-  compared up to renumbering. 5,260 classes.
+  identity edges are contracted, so that a node is a sum of terms with multiplicities; operations without
+  weights on equal values are one term; operations with weights are each their own. What is left is a graph
+  of operations, compared up to renumbering. 5,260 classes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crlso.protocols import BoolArray, Codes, Keys, Rule
 from crlso.spaces import codes as code_tools
 from crlso.spaces.roles import Roles
 
 Value: TypeAlias = tuple[tuple[int, int], ...]
-"""A sum: (number of the term, multiplicity), sorted. Term 0 is the input, term i the i-th operation from 1."""
+"""A sum: (number of the term, multiplicity), sorted. Term 0 is the input, term i >= 1 the i-th operation."""
 Network: TypeAlias = tuple[tuple[tuple[int, Value], ...], Value]
 """Operations (kind, the sum it is applied to), each after its terms, and the sum that is the output."""
 
@@ -94,7 +94,7 @@ class CellClasses:
         return self._network(reduced[0].tolist())
 
     def _reach(self, open_edges: BoolArray) -> tuple[BoolArray, BoolArray]:
-        """``[n, nodes]`` each: reached from the input, reaching the output, over open edges ``[n, edges]``."""
+        """``[n, nodes]`` each: reached from the input; reaching the output; by open edges ``[n, edges]``."""
         forward = np.zeros((len(open_edges), self._nodes), dtype=np.bool_)
         backward = forward.copy()
         forward[:, 0] = backward[:, -1] = True
@@ -188,8 +188,8 @@ def _initial(operations: Sequence[tuple[int, Value]], output: Value) -> list[int
     return _ranks(kinds)
 
 
-def _ranks(signatures: Sequence[object]) -> list[int]:
-    order = {signature: rank for rank, signature in enumerate(sorted(set(signatures)))}  # type: ignore[type-var]
+def _ranks(signatures: Sequence[Any]) -> list[int]:
+    order = {signature: rank for rank, signature in enumerate(sorted(set(signatures)))}
     return [order[signature] for signature in signatures]
 
 

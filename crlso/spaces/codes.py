@@ -31,7 +31,7 @@ def count(cardinalities: Sequence[int]) -> int:
 
 
 def as_matrix(codes: ArrayLike, cardinalities: Sequence[int]) -> NDArray[Any]:
-    """Integer array ``[n, d]`` of any integer type, entries not checked; a single code ``[d]`` becomes one row.
+    """Array ``[n, d]`` of any integer type, entries not checked; a single code ``[d]`` becomes one row.
 
     Raises:
         ArchitectureError: Not integers, or not ``d`` columns.
@@ -52,8 +52,8 @@ def as_matrix(codes: ArrayLike, cardinalities: Sequence[int]) -> NDArray[Any]:
 
 def in_range(codes: NDArray[Any], cardinalities: Sequence[int]) -> BoolArray:
     """``[n]``: whether all entries of a row lie inside their cardinalities."""
-    inside: BoolArray = ((codes >= 0) & (codes < np.asarray(cardinalities))).all(axis=1)
-    return inside
+    inside = (codes >= 0) & (codes < np.asarray(cardinalities))
+    return np.asarray(inside.all(axis=1), dtype=np.bool_)
 
 
 def as_codes(codes: ArrayLike, cardinalities: Sequence[int]) -> Codes:
@@ -82,7 +82,8 @@ def as_code(code: ArrayLike, cardinalities: Sequence[int]) -> Code:
         )
     if array.size == 0 and len(cardinalities):
         raise ArchitectureError(f"expected one code of shape [{len(cardinalities)}], got an empty one")
-    return as_codes(array, cardinalities)[0]
+    checked: Code = as_codes(array, cardinalities)[0]
+    return checked
 
 
 def ravel(codes: ArrayLike, cardinalities: Sequence[int]) -> NDArray[np.int64]:
@@ -107,7 +108,8 @@ def unravel(ranks: ArrayLike, cardinalities: Sequence[int]) -> Codes:
     if flat.size and (flat.min() < 0 or flat.max() >= count(cardinalities)):
         raise ArchitectureError(f"ranks must lie between 0 and {count(cardinalities) - 1}")
     digits = flat.astype(np.int64)[:, None] // _weights(cardinalities) % np.asarray(cardinalities)
-    return digits.astype(CODE_DTYPE)
+    codes: Codes = digits.astype(CODE_DTYPE)
+    return codes
 
 
 def _weights(cardinalities: Sequence[int]) -> NDArray[np.int64]:
@@ -118,10 +120,10 @@ def _weights(cardinalities: Sequence[int]) -> NDArray[np.int64]:
 
 
 def one_edit(code: Code, cardinalities: Sequence[int]) -> Codes:
-    """``[sum(c - 1), d]``: all codes that differ in exactly one entry, ordered by entry, then by new value."""
+    """``[sum(c - 1), d]``: all codes with exactly one other entry, ordered by entry, then by value."""
     old = np.asarray(code, dtype=np.int64)
     column = np.repeat(np.arange(len(cardinalities)), [c - 1 for c in cardinalities])
-    step = np.concatenate([np.arange(c - 1) for c in cardinalities] or [np.zeros(0)]).astype(np.int64)
+    step = np.concatenate([np.arange(c - 1) for c in cardinalities])
     rows = np.repeat(old[None], len(column), axis=0)
     rows[np.arange(len(column)), column] = step + (step >= old[column])  # skip the present value
     return rows.astype(CODE_DTYPE)
@@ -161,7 +163,7 @@ def rows_as_keys(codes: Codes) -> NDArray[np.void]:
 
 
 def digest_keys(names: Iterable[bytes]) -> Keys:
-    """Keys ``[n]`` from the names of classes: 64 bits of BLAKE2b, the same on every machine and in every run."""
+    """Keys ``[n]`` from the names of classes: 64 bits of BLAKE2b, the same on every machine."""
     digests = b"".join(hashlib.blake2b(name, digest_size=8).digest() for name in names)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 

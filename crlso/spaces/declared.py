@@ -42,7 +42,7 @@ class Declaration:
         return list(value)
 
     def roles(self, key: str, operations: Sequence[str]) -> Roles:
-        """Roles of operations; those not stated go by the usual names, as far as no stated role takes them."""
+        """Roles of operations; lists not stated go by the usual names, for operations that none claims."""
         stated = self.data.get(key, {})
         known = tuple(field.name for field in fields(Roles))
         if not isinstance(stated, Mapping):

@@ -28,8 +28,8 @@ MAX_NODES = 16
 class EdgeCellSpace:
     """Complete DAG on ``nodes`` nodes, one operation per edge; NAS-Bench-201's cell is one instance.
 
-    Node 0 is the input, the last node the output; a node is the sum of its incoming edges. A code has one entry
-    per edge, an index into :attr:`operations`, with the edges in the order of the NAS-Bench-201 text:
+    Node 0 is the input, the last node the output; a node is the sum of its incoming edges. A code has one
+    entry per edge, an index into :attr:`operations`, with the edges in the order of the NAS-Bench-201 text:
     (0,1), (0,2), (1,2), (0,3), (1,3), (2,3), ... Every code is valid.
 
     Args:
@@ -166,11 +166,11 @@ class EdgeCellSpace:
         return code_tools.as_codes(codes, self.cardinalities)
 
     def connected(self, codes: ArrayLike) -> BoolArray:
-        """``[n]``: whether a path without a zero operation leads from input to output (not in 341 of NAS-Bench-201)."""
+        """``[n]``: whether a path without zero operations leads from input to output."""
         return self._classes.connected(code_tools.as_codes(codes, self.cardinalities))
 
     def class_keys(self, codes: ArrayLike, rule: Rule = "exact") -> Keys:
-        """``[n]`` keys of the classes of equal networks; the rules are those of :mod:`crlso.spaces.canonical`."""
+        """``[n]`` keys of the classes of equal networks; rules as in :mod:`crlso.spaces.canonical`."""
         code_tools.check_rule(rule, self._name, self.rules)
         return self._classes.keys(code_tools.as_codes(codes, self.cardinalities), rule)
 
@@ -192,7 +192,7 @@ class EdgeCellSpace:
         return self._classes.smallest(checked, rule)
 
     def graphs(self, codes: ArrayLike) -> Batch:
-        """Operations on nodes: input, one node per edge of the cell, output; ``[n * (edges + 2)]`` nodes in all.
+        """Operations on nodes: input, one node per edge of the cell, output; ``edges + 2`` nodes per graph.
 
         Node (i, j) feeds all nodes (j, k); the input feeds all (0, j); all (i, last) feed the output. Zero
         operations keep their node, so that graphs are one-to-one on codes.
@@ -281,10 +281,10 @@ class _Reader:
 
 
 def edge_cell_from_dict(data: Mapping[str, Any]) -> EdgeCellSpace:
-    """The space of a declaration ``{space: edge_cell, name: ..., nodes: 3, operations: [...], roles: {...}}``.
+    """The space of a declaration ``{space: edge_cell, name: n, nodes: 3, operations: [...], roles: {...}}``.
 
-    ``roles`` is optional, and so is each of its lists ``zero``, ``identity`` and ``pure``; a list that is left
-    out goes by the usual names (:meth:`Roles.default`).
+    ``roles`` is optional, and so is each of its lists ``zero``, ``identity`` and ``pure``; a list that is
+    left out goes by the usual names (:meth:`Roles.default`).
 
     Raises:
         UserError: A key is missing, unknown, or has a value of the wrong kind.

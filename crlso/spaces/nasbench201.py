@@ -48,9 +48,9 @@ def nasbench201() -> EdgeCellSpace:
 def parameters(codes: ArrayLike, dataset: str = "cifar10") -> FloatArray:
     """``[n]`` number of weights in millions of the whole network, as the benchmark counts them.
 
-    All edges count, those that the output does not depend on as well. A convolution of C channels with kernel k
-    is ReLU-conv-BN without bias: k^2 C^2 + 2 C. The rest of the network is fixed: stem 464, two residual blocks
-    14,464 + 57,600, last normalisation 128, classifier 65 per class.
+    All edges count, those that the output does not depend on as well. A convolution of C channels with
+    kernel k is ReLU-conv-BN without bias: k^2 C^2 + 2 C. The rest of the network is fixed: stem 464, two
+    residual blocks 14,464 + 57,600, last normalisation 128, classifier 65 per class.
 
     Raises:
         UnknownNameError: Not one of :data:`HEADS`.

@@ -28,7 +28,7 @@ class Roles:
 
     @classmethod
     def default(cls, operations: Iterable[str]) -> Roles:
-        """The roles that the usual names carry: ``none``, ``skip_connect``, and whatever has ``pool`` in it."""
+        """The roles that usual names carry: ``none``, ``skip_connect``, and names with ``pool`` in them."""
         names = tuple(operations)
         return cls(
             zero=tuple(name for name in names if name == "none"),
