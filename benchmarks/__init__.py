@@ -1,0 +1,9 @@
+"""Benchmark tables as evaluators: the embedded NAS-Bench-201 table and any table that a user imports.
+
+Importing this package imports neither torch nor pandas.
+"""
+
+from benchmarks.catalog import available, load
+from benchmarks.table import TableEvaluator
+
+__all__ = ["TableEvaluator", "available", "load"]

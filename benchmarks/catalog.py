@@ -1,0 +1,85 @@
+"""Tables by name: the built-in ones and those in the user's data folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks import nasbench201
+from benchmarks.folders import data_folder
+from benchmarks.store import read_table
+from benchmarks.table import TableEvaluator
+from crlso.errors import TableError, UnknownNameError
+
+BUILT_IN: Mapping[str, Callable[[], TableEvaluator]] = MappingProxyType({nasbench201.NAME: nasbench201.load})
+"""Tables that need no file of the user's."""
+
+SUFFIX = ".parquet"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def available() -> tuple[str, ...]:
+    """Names that :func:`load` knows: built-in tables first, then the user's in alphabetical order."""
+    folder = data_folder()
+    own = sorted(path.stem for path in folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(path.stem))
+    return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
+
+
+def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator:
+    """A table by its name, or from a table file of ours.
+
+    Args:
+        name_or_path: ``nasbench201``, the name of an imported table, or a path (with a folder, or ending in
+            ``.parquet``).
+
+    Raises:
+        UnknownNameError: No table of this name; the message lists the names.
+        TableError: The file is missing, damaged or not a table file of ours.
+
+    Example:
+        >>> table = load("nasbench201")
+        >>> table.optimum("cifar10/valid_accuracy@200")  # doctest: +ELLIPSIS
+        91.606...
+    """
+    text = os.fspath(name_or_path)
+    if text in BUILT_IN:
+        return BUILT_IN[text]()
+    path = table_path(text)
+    if path is None:
+        raise UnknownNameError("benchmark table", text, available())
+    return read_table(path)[0]
+
+
+def table_path(name_or_path: str) -> Path | None:
+    """The file behind a name or path that is not built in; ``None`` where there is none of that name.
+
+    Raises:
+        TableError: A file in another format, which has to be imported first.
+    """
+    path = Path(name_or_path)
+    if path.suffix == SUFFIX or path.name != name_or_path:
+        if path.suffix in {".csv", ".gz", ".tsv"}:
+            raise TableError(f"{path} is not a table file yet: crlso bench import {path} --space SPACE")
+        return path
+    if not _NAME.fullmatch(name_or_path):
+        return None
+    own = user_path(name_or_path)
+    return own if own.is_file() else None
+
+
+def user_path(name: str) -> Path:
+    """Where an imported table of this name lies.
+
+    Raises:
+        TableError: The name can not be the name of a table.
+    """
+    if not _NAME.fullmatch(name):
+        raise TableError(
+            f"{name!r} can not name a table: letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    if name in BUILT_IN:
+        raise TableError(f"{name!r} is a built-in table; choose another name (--name)")
+    return data_folder() / f"{name}{SUFFIX}"

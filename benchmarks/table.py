@@ -1,0 +1,204 @@
+"""A finished benchmark table as an evaluator: columns of numbers, looked up by code.
+
+Importing this module imports neither torch nor pandas (pandas comes with the first answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.lookup import CodeIndex
+from crlso.errors import UnknownNameError, UserError
+from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric, SearchSpace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Up to this bound on a space's size its architectures are counted, to see whether a table holds them all.
+_COUNT_LIMIT = 1 << 20
+
+
+@final
+class TableEvaluator:
+    """Looks architectures up in a table (implements :class:`crlso.protocols.Evaluator`).
+
+    A table may hold the whole space or a part of it, and any value may be missing (NaN). Nothing is computed,
+    interpolated or substituted: an architecture outside the table is an error.
+
+    Args:
+        name: Name of the table, for messages and logs.
+        space: The space that the codes belong to.
+        codes: ``[n, d]`` architectures, each once, all inside the space's cardinalities.
+        columns: For each metric ``[n]`` numbers, in the order of ``codes``.
+        metrics: What each column is; the same names as ``columns``.
+        fingerprint: What pins the table down (checksums, versions).
+
+    Raises:
+        UserError: No rows, an architecture twice, or columns that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: SearchSpace,
+        codes: Codes,
+        columns: Mapping[str, FloatArray],
+        metrics: Mapping[str, Metric],
+        *,
+        fingerprint: Mapping[str, str] | None = None,
+    ) -> None:
+        codes = np.ascontiguousarray(codes, dtype=CODE_DTYPE)
+        if len(codes) == 0:
+            raise UserError(f"table {name!r} has no rows")
+        if set(columns) != set(metrics):
+            odd = sorted(set(columns) ^ set(metrics))
+            raise UserError(f"table {name!r}: columns and metrics differ in {', '.join(odd)}")
+        self._name = name
+        self._space = space
+        self._codes = codes
+        self._codes.setflags(write=False)
+        self._index = CodeIndex(space.cardinalities, codes)
+        self._metrics = MappingProxyType({key: metrics[key] for key in metrics})
+        self._columns: dict[str, FloatArray] = {}
+        for key in metrics:
+            column = np.array(columns[key], dtype=np.float64)
+            if column.shape != (len(codes),):
+                raise UserError(
+                    f"table {name!r}: column {key!r} has shape {column.shape}, not ({len(codes)},)"
+                )
+            column.setflags(write=False)
+            self._columns[key] = column
+        self._support = None if _is_whole(space, len(codes)) else self._codes
+        self._fingerprint = MappingProxyType({"table": name, **(fingerprint or {})})
+
+    def __repr__(self) -> str:
+        size = f"{len(self)} rows, {len(self._metrics)} metrics"
+        return f"TableEvaluator({self._name!r}, {self._space.name}, {size})"
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    @property
+    def name(self) -> str:
+        """Name of the table."""
+        return self._name
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that the codes belong to."""
+        return self._space
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What each column is, in the table's order."""
+        return self._metrics
+
+    @property
+    def support(self) -> Codes | None:
+        """``[n, d]`` the architectures of a partial table; ``None`` where the table holds the whole space."""
+        return self._support
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What pins the answers down."""
+        return self._fingerprint
+
+    @property
+    def codes(self) -> Codes:
+        """``[n, d]`` all architectures of the table, in its own order (read-only)."""
+        return self._codes
+
+    def column(self, metric: str) -> FloatArray:
+        """``[n]`` all values of a metric, in the order of :attr:`codes` (read-only).
+
+        Raises:
+            UnknownNameError: The table has no such metric.
+        """
+        try:
+            return self._columns[metric]
+        except KeyError:
+            raise UnknownNameError("metric", metric, self._metrics) from None
+
+    def rows(self, codes: NDArray[np.integer]) -> NDArray[np.intp]:
+        """``[n]`` row of each code ``[n, d]`` in :attr:`codes`; -1 where the table does not hold it.
+
+        Raises:
+            UserError: Not an integer array ``[n, d]``.
+        """
+        return self._index.find(codes)
+
+    def evaluate(
+        self, codes: Codes, *, metrics: Sequence[str], rng: np.random.Generator | None = None
+    ) -> pd.DataFrame:
+        """Look codes ``[n, d]`` up: ``n`` rows, one float64 column per metric, in the order asked.
+
+        ``rng`` is not used: a table always gives the same answer.
+
+        Raises:
+            UnknownNameError: A metric that the table does not have.
+            UserError: An architecture that the table does not hold.
+        """
+        del rng
+        import pandas as pd  # costs 0.3 s and 70 MB, not needed to load and inspect a table
+
+        columns = [self.column(metric) for metric in metrics]
+        rows = self.rows(codes)
+        missing = np.flatnonzero(rows < 0)
+        if missing.size:
+            first = int(missing[0])
+            raise UserError(
+                f"table {self._name!r} does not hold {self._describe(np.asarray(codes)[first])}"
+                f" (row {first} of {len(rows)} asked, {missing.size} unknown;"
+                f" the table holds {len(self)} architectures of {self._space.name})"
+            )
+        values = np.empty((len(columns), len(rows)), dtype=np.float64)
+        for out, column in zip(values, columns, strict=True):
+            np.take(column, rows, out=out)
+        return pd.DataFrame(values.T, columns=list(metrics), copy=False)
+
+    def optimum(self, metric: str) -> float | None:
+        """Best value of a metric (largest or smallest by its direction); ``None`` where all are missing.
+
+        Raises:
+            UnknownNameError: The table has no such metric.
+        """
+        column = self.column(metric)
+        known = column[~np.isnan(column)]
+        if known.size == 0:
+            return None
+        return float(known.max() if self._metrics[metric].direction == "max" else known.min())
+
+    def rank(self, metric: str, value: float) -> tuple[int, int]:
+        """Place of a value among all known ones, and their number; 1 is the best, equal ones share it.
+
+        Raises:
+            UnknownNameError: The table has no such metric.
+        """
+        scores = self._metrics_sign(metric) * self.column(metric)
+        known = scores[~np.isnan(scores)]
+        better = int(np.count_nonzero(known > self._metrics_sign(metric) * value))
+        return better + 1, int(known.size)
+
+    def _metrics_sign(self, metric: str) -> float:
+        self.column(metric)  # refuses unknown names
+        return self._metrics[metric].sign
+
+    def _describe(self, code: NDArray[np.integer]) -> str:
+        inside = all(0 <= int(v) < c for v, c in zip(code, self._space.cardinalities, strict=True))
+        if inside and bool(self._space.is_valid(np.asarray(code, dtype=CODE_DTYPE)[None])[0]):
+            return repr(self._space.format(np.asarray(code, dtype=CODE_DTYPE)))
+        return f"code {[int(v) for v in code]}, which is no architecture of the space"
+
+
+def _is_whole(space: SearchSpace, rows: int) -> bool:
+    """Whether a table of so many different valid architectures must be the whole space."""
+    if rows >= space.size:
+        return True
+    if space.size > _COUNT_LIMIT:
+        return False
+    return rows == sum(len(chunk) for chunk in space.enumerate())
