@@ -1,4 +1,4 @@
-"""Local search with restarts (White et al. 2021, Exploring the Loss Landscape in Neural Architecture Search)."""
+"""Local search with restarts: White et al. 2021, "Exploring the Loss Landscape in NAS"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LocalSearch:
 
     When all neighbours have been proposed and none was better, it starts again at a random architecture,
     however good that is. White et al. query the whole neighbourhood before they move; moving at once needs
-    fewer queries. Only the first objective counts. Neighbours that the run loop drops (asked before) are never
+    fewer queries. Only the first objective counts. Neighbours that the run loop drops (asked before) are not
     told, so the next ask simply goes on to the next one. A start that failed (NaN) is given up at once.
     """
 

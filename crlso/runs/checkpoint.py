@@ -1,0 +1,62 @@
+"""The state of a search method on disk, read back without running any code from the file."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crlso.runs.files import disk_errors, write_aside
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any], trials: int) -> None:
+    """Writes a method's state aside and renames it into place.
+
+    Args:
+        path: ``checkpoint.pt``.
+        state: ``state_dict()`` of the method: plain data, numpy arrays, tensors.
+        trials: Number of evaluations that the method was told.
+
+    Raises:
+        RunError: The disk is full or read-only; an older checkpoint stays.
+    """
+    import torch  # noqa: PLC0415 (seconds to import, and runs in memory need no checkpoint)
+
+    with write_aside(path) as file:
+        torch.save({"format": FORMAT, "trials": trials, "method": dict(state)}, file)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], int] | None:
+    """State and number of evaluations of a checkpoint.
+
+    ``None`` where there is none, or where it is damaged: then the run is played again from its log, which
+    takes longer and ends the same.
+
+    Raises:
+        RunError: The file may not be read.
+    """
+    if not path.exists():
+        return None
+    import torch  # noqa: PLC0415
+
+    try:
+        with disk_errors(path), torch.serialization.safe_globals(_numpy_globals()):
+            data = torch.load(path, map_location="cpu", weights_only=True)
+        if data["format"] != FORMAT:
+            return None
+        return data["method"], data["trials"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _numpy_globals() -> list[Any]:
+    """What a pickled numpy array or scalar refers to: constructors of plain arrays, no code."""
+    from numpy._core import multiarray  # noqa: PLC0415
+
+    kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"}
+    return [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *kinds]

@@ -1,0 +1,180 @@
+"""The run loop: ask, evaluate, log, tell, until the budget is spent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crlso.errors import RunError
+from crlso.protocols import Code, Evaluator, Rule, SearchSpace
+from crlso.runs.directory import MemoryStore, RunStore, finished_search, open_directory
+from crlso.runs.plan import SearchPlan, resolve
+from crlso.runs.progress import Advance, progress_bar
+from crlso.runs.proposals import STREAM_EVALUATE, STREAM_REPORT, Proposals, trial_rng
+from crlso.runs.result import Best, SearchResult
+from crlso.runs.trials import Trial
+
+
+def search(
+    evaluator: Evaluator,
+    *,
+    metric: str,
+    method: str = "crlso",
+    report: Sequence[str] = (),
+    budget: int = 150,
+    seed: int = 0,
+    out: Path | str | None = None,
+    unique: Rule = "exact",
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """Searches for the architecture with the best ``metric``.
+
+    Args:
+        evaluator: Answers what an architecture is worth.
+        metric: The metric that drives the search, one of ``evaluator.metrics``.
+        method: ``name`` or ``name:key=value``, see :data:`crlso.search.METHODS`.
+        report: Metrics stated for the best architecture; the search never sees them.
+        budget: Number of evaluations.
+        seed: Of everything that is drawn; the same seed gives the same run.
+        out: Run directory. One that holds a part of this very run is resumed, a finished one is read;
+            ``None`` keeps everything in memory.
+        unique: What counts as the same architecture, which is evaluated once at most.
+        settings: Settings of the method.
+        progress: Show a progress bar, if stderr is a terminal.
+
+    Raises:
+        UnknownNameError: Unknown method, setting, metric or rule.
+        RunError: The directory holds something else, is in use, or can not be written.
+        UserError: Any other mistake in the arguments.
+
+    Example:
+        >>> import benchmarks
+        >>> table = benchmarks.load("nasbench201")
+        >>> result = search(table, method="random", metric="cifar10/valid_accuracy@200", budget=10)
+        >>> len(result.trials)
+        10
+    """
+    plan = resolve(
+        evaluator,
+        method=method,
+        metric=metric,
+        report=report,
+        budget=budget,
+        seed=seed,
+        unique=unique,
+        settings=settings,
+    )
+    return run_plan(plan, None if out is None else Path(out), progress=progress)
+
+
+def run_plan(plan: SearchPlan, out: Path | None, *, progress: bool = False) -> SearchResult:
+    """Runs a resolved search, see :func:`search`."""
+    if out is not None:
+        finished = finished_search(out, plan.config(), plan.metric.name)
+        if finished is not None:
+            return finished
+    with progress_bar(plan.label, plan.budget, enabled=progress) as advance:
+        if out is None:
+            return _run(plan, MemoryStore(), None, advance)
+        with open_directory(out, plan.config(), plan.metric.name) as store:
+            return _run(plan, store, out, advance)
+
+
+def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Advance) -> SearchResult:
+    space = plan.space()
+    method = plan.build_method(space)
+    proposals = Proposals(method, space, plan.unique, plan.seed)
+    trials = store.trials()[: plan.budget]
+    logged = len(trials)
+    told = store.restore(method, logged)
+    if told:
+        proposals.remember(np.stack([space.parse(trial.arch) for trial in trials[:told]]))
+    spent = trials[-1].seconds["cpu"] if trials else 0.0
+    cpu_start = time.process_time()
+    exhausted = False
+    top = max(
+        (plan.metric.sign * t.value for t in trials[:told] if not math.isnan(t.value)), default=-math.inf
+    )
+    for n in range(told + 1, plan.budget + 1):
+        if n == logged + 1:
+            # Playing again what is logged is no work of the run.
+            cpu_start = time.process_time()
+        start = time.perf_counter()
+        code = proposals.next(n)
+        if code is None:
+            exhausted = True
+            break
+        if n <= logged:
+            trial = _same(trials[n - 1], space.format(code), directory)
+        else:
+            asked = time.perf_counter()
+            value = _evaluate(plan, code, n)
+            seconds = {
+                "ask": asked - start,
+                "evaluate": time.perf_counter() - asked,
+                "cpu": spent + time.process_time() - cpu_start,
+            }
+            trial = Trial(n, space.format(code), value, seconds)
+            store.append(trial)
+            trials.append(trial)
+        method.tell(code[None], np.array([[plan.metric.sign * trial.value]]))
+        store.told(method, n)
+        if not math.isnan(trial.value):
+            top = max(top, plan.metric.sign * trial.value)
+        advance(n, "" if math.isinf(top) else f"best {plan.metric.sign * top:.6g}")
+    result = SearchResult(
+        method=plan.label,
+        bench=plan.evaluator.name,
+        metric=plan.metric.name,
+        direction=plan.metric.direction,
+        budget=plan.budget,
+        seed=plan.seed,
+        unique=plan.unique,
+        optimum=plan.evaluator.optimum(plan.metric.name),
+        best=_best(plan, space, trials),
+        trials=tuple(trials),
+        exhausted=exhausted,
+        cpu_seconds=spent + time.process_time() - cpu_start,
+        directory=directory,
+    )
+    store.finish(method, result)
+    return result
+
+
+def _evaluate(plan: SearchPlan, code: Code, n: int) -> float:
+    """The driving metric of one architecture; NaN where the evaluation failed or gave no finite number."""
+    rng = trial_rng(plan.seed, n, STREAM_EVALUATE)
+    answer = plan.evaluator.evaluate(code[None], metrics=[plan.metric.name], rng=rng)
+    value = float(answer[plan.metric.name].iloc[0])
+    return value if math.isfinite(value) else math.nan
+
+
+def _same(trial: Trial, arch: str, directory: Path | None) -> Trial:
+    """The logged trial, if the run that is played again proposes the same."""
+    if trial.arch != arch:
+        raise RunError(
+            f"{directory}: trial {trial.n} is {trial.arch} in the log, but {arch} is proposed now: "
+            "the code or its libraries have changed since (see config.yaml); start in another directory"
+        )
+    return trial
+
+
+def _best(plan: SearchPlan, space: SearchSpace, trials: Sequence[Trial]) -> Best | None:
+    """The first trial with the best value, and its reported metrics."""
+    worked = [trial for trial in trials if not math.isnan(trial.value)]
+    if not worked:
+        return None
+    best = max(worked, key=lambda trial: plan.metric.sign * trial.value)
+    report: dict[str, float] = {}
+    if plan.report:
+        codes = space.parse(best.arch)[None]
+        rng = trial_rng(plan.seed, 0, STREAM_REPORT)
+        answer = plan.evaluator.evaluate(codes, metrics=plan.report, rng=rng)
+        report = {name: float(answer[name].iloc[0]) for name in plan.report}
+    return Best(best.arch, best.value, report)
