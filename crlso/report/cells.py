@@ -1,0 +1,97 @@
+"""The best architectures of a study, as cards with a drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from crlso.errors import UserError
+from crlso.protocols import Metric, SearchSpace
+from crlso.report.drawing import draw_svg
+from crlso.report.reading import Run
+from crlso.report.studies import Study
+from crlso.report.text import count, listing, number, short, with_unit
+
+MOST = 6
+"""So many cards; more only where every method has a best architecture of its own."""
+
+
+@dataclass(frozen=True)
+class CellCard:
+    """One architecture: what it is worth, its drawing (None where its space is unknown), who found it."""
+
+    arch: str
+    value: str
+    regret: str
+    report: tuple[tuple[str, str], ...]
+    found: str
+    svg: Markup | None
+
+
+def best_runs(study: Study) -> list[list[Run]]:
+    """Runs grouped by the architecture they ended with, the best architecture first."""
+    groups: dict[str, list[Run]] = {}
+    for run in study.runs:
+        if run.arch is not None and math.isfinite(run.value):
+            groups.setdefault(run.arch, []).append(run)
+    sign = 1.0 if study.direction == "max" else -1.0
+    return sorted(groups.values(), key=lambda runs: (-sign * runs[0].value, -len(runs)))
+
+
+def cell_cards(
+    study: Study, metrics: Mapping[str, Metric], space: SearchSpace | None
+) -> tuple[CellCard, ...]:
+    """The best architectures, and at least the best of each method."""
+    ranked = best_runs(study)
+    wanted = list(range(min(MOST, len(ranked))))
+    for series in study.series:
+        own = [i for i, runs in enumerate(ranked) if any(run in series.runs for run in runs)]
+        wanted += own[:1]
+    cards = []
+    for place in sorted(set(wanted)):
+        runs = ranked[place]
+        first, regret = runs[0], study.regret(runs[0].value)
+        cards.append(
+            CellCard(
+                arch=first.arch or "",
+                value=with_unit(number(first.value), study.unit),
+                regret="" if regret is None else f"regret {with_unit(number(regret), study.unit)}",
+                report=report_lines(first.report, metrics),
+                found=f"Found by {who_found(study, runs)}.",
+                svg=_drawing(first.arch or "", space),
+            )
+        )
+    return tuple(cards)
+
+
+def report_lines(report: Mapping[str, float], metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
+    """Names and values of reported metrics, with units where they are known."""
+    return tuple(
+        (name, with_unit(short(value), metrics[name].unit if name in metrics else ""))
+        for name, value in report.items()
+    )
+
+
+def who_found(study: Study, runs: list[Run]) -> str:
+    """``crlso in 12 of 30 runs and local in 3 of 30 runs``; ``crlso, seed 0`` where one run of each did."""
+    parts = []
+    for series in study.series:
+        own = [run for run in series.runs if any(run is other for other in runs)]
+        if len(series.runs) == 1 and own:
+            parts.append(f"{series.label}, seed {own[0].seed}" if len(study.series) == 1 else series.label)
+        elif own:
+            parts.append(f"{series.label} in {len(own)} of {count(len(series.runs), 'run')}")
+    return listing(parts)
+
+
+def _drawing(arch: str, space: SearchSpace | None) -> Markup | None:
+    """The drawing, None where the space is unknown or does not have this architecture."""
+    if space is None:
+        return None
+    try:
+        return Markup(draw_svg(space, space.parse(arch)))
+    except UserError:
+        return None

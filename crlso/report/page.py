@@ -1,0 +1,256 @@
+"""The page: what stands in it, as plain data, and its HTML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from markupsafe import Markup
+
+import crlso
+from crlso.errors import UserError
+from crlso.protocols import Evaluator, Metric, SearchSpace
+from crlso.report.cells import CellCard, cell_cards
+from crlso.report.diagnostics import Diagnostics, read_diagnostics
+from crlso.report.figures import Figure, Performance, curves_figure, latent_figure, training_figures
+from crlso.report.reading import Run, read_trials
+from crlso.report.studies import Study
+from crlso.report.summary import Fact, facts, notes, summary, verdicts
+from crlso.report.tables import Table, tables
+
+LATENT_SPACES = 4
+"""At most so many latent spaces are drawn in a study, one per method."""
+
+
+@dataclass(frozen=True)
+class LatentView:
+    """One latent space: whose, its plot, and what the colours are."""
+
+    title: str
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one run or comparison, as YAML."""
+
+    title: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """Everything the page says about one study."""
+
+    key: str
+    title: str
+    facts: tuple[Fact, ...]
+    summary: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    notes: tuple[str, ...]
+    curves_title: str
+    curves: Figure | None
+    curves_caption: str
+    tables: tuple[Table, ...]
+    cells: tuple[CellCard, ...]
+    cells_note: str
+    latent: tuple[LatentView, ...]
+    training: tuple[Figure, ...]
+    training_caption: str
+    settings: tuple[Settings, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    notes: tuple[str, ...]
+    studies: tuple[StudyPage, ...]
+    footer: str
+
+
+def study_page(study: Study, key: str, evaluator: Evaluator | None, space: SearchSpace | None) -> StudyPage:
+    """Collect what the page says about one study."""
+    metrics: Mapping[str, Metric] = evaluator.metrics if evaluator is not None else {}
+    shown = _with_diagnostics(study)
+    curves = curves_figure(study, f"{key}-curves")
+    cells = cell_cards(study, metrics, space)
+    undrawn = bool(cells) and all(card.svg is None for card in cells)
+    training = [(label, found.curves) for label, _, found in shown if found.curves]
+    return StudyPage(
+        key=key,
+        title=f"{study.bench}: {study.metric}",
+        facts=facts(study),
+        summary=summary(study, metrics),
+        verdicts=verdicts(study),
+        notes=notes(study),
+        curves_title="Regret" if study.optimum is not None else "Best value so far",
+        curves=curves,
+        curves_caption=_curves_caption(study, curves),
+        tables=tables(study, metrics),
+        cells=cells,
+        cells_note="The search space is not at hand, so the cells are not drawn." if undrawn else "",
+        latent=_latent_views(study, key, shown, evaluator),
+        training=training_figures(training, f"{key}-training"),
+        training_caption=_training_caption([label for label, _ in training]),
+        settings=_settings(study),
+    )
+
+
+def render(page: Page) -> str:
+    """The page as one HTML text with everything inside; texts are escaped."""
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 (4.8 MB of JavaScript: only when a page is made)
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("crlso.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        plotly=Markup(get_plotlyjs()),
+        data=_json,
+    )
+
+
+def _asset(name: str) -> Markup:
+    text = resources.files("crlso.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return Markup(text)
+
+
+def _json(figure: Figure) -> Markup:
+    """JSON that can not end the script element it stands in."""
+    text = json.dumps(figure.as_data(), allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _with_diagnostics(study: Study) -> list[tuple[str, Run, Diagnostics]]:
+    """For each method its first run with diagnostics: label, run, arrays."""
+    shown = []
+    for series in study.series:
+        for run in series.runs:
+            found = read_diagnostics(run.path)
+            if found is not None and (found.has_latent or found.curves):
+                shown.append((f"{series.label}, seed {run.seed}", run, found))
+                break
+    return shown
+
+
+def _latent_views(
+    study: Study, key: str, shown: Sequence[tuple[str, Run, Diagnostics]], evaluator: Evaluator | None
+) -> tuple[LatentView, ...]:
+    views = []
+    for label, run, found in [entry for entry in shown if entry[2].has_latent][:LATENT_SPACES]:
+        performance, source = _performance(study, found, evaluator)
+        figure = latent_figure(found, performance, read_trials(run), run.sign, f"{key}-latent-{len(views)}")
+        if figure is not None:
+            views.append(LatentView(label, figure, f"{source} {_PATH}"))
+    return tuple(views)
+
+
+_PATH = (
+    "White points joined by a thin line are the evaluations in order; the orange line joins those that improved on "
+    "all before; the star is the best. Colours are cut at the worst 5 % of the background points."
+)
+
+
+def _performance(study: Study, found: Diagnostics, evaluator: Evaluator | None) -> tuple[Performance, str]:
+    """Colours of the background: true values where an evaluator has all of them, else the model's prediction."""
+    unit = f" ({study.unit})" if study.unit else ""
+    if evaluator is not None and found.space_codes.size and study.metric in evaluator.metrics:
+        try:
+            frame = evaluator.evaluate(found.space_codes.astype(np.int16), metrics=[study.metric])
+        except UserError:
+            pass  # A code outside a partial table: the prediction is shown instead, and the caption says so.
+        else:
+            values = frame[study.metric].to_numpy(dtype=np.float64)
+            label = f"{study.metric}{unit}, from the benchmark"
+            text = f"Each point is one architecture, coloured by its true {study.metric} from the benchmark."
+            return Performance(values, label, study.direction == "max"), text
+    text = (
+        "Each point is one architecture, coloured by the score that the model predicts, not by true values."
+    )
+    return Performance(found.space_predicted, "predicted score (higher is better)"), text
+
+
+def _curves_caption(study: Study, curves: Figure | None) -> str:
+    parts = []
+    if study.optimum is None:
+        parts.append(
+            "The best value possible is not known here, so the curves show the best value found so far."
+        )
+    else:
+        parts.append(
+            "Regret is the distance between the best value found so far and the best the benchmark holds."
+        )
+    if curves is not None and "median" in curves.switches:
+        parts.append("Bands: 95 % Student t interval of the mean over seeds, or quartiles around the median.")
+    if curves is not None and curves.meta["floor"]:
+        parts.append(f"On the logarithmic scale, values under {curves.meta['floor']:g} are drawn there.")
+    return " ".join(parts)
+
+
+def _training_caption(labels: Sequence[str]) -> str:
+    return f"Of {labels[0]}." if len(labels) == 1 else "One run of each method that trains a model."
+
+
+def _settings(study: Study) -> tuple[Settings, ...]:
+    """Settings of one run per method (its seeds differ in the seed only)."""
+    blocks = []
+    for series in study.series:
+        run = series.runs[0]
+        if run.config:
+            text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
+            blocks.append(Settings(f"{series.label}, seed {run.seed}", str(run.path / "config.yaml"), text))
+    return tuple(blocks)
+
+
+def footer() -> str:
+    """Which version made the page."""
+    return (
+        f"Made by crlso {crlso.__version__}. Everything in this page is in this one file; it loads nothing."
+    )
+
+
+def title(studies: Sequence[Study], dirs: Sequence[Path]) -> str:
+    """Heading of the page."""
+    if len(studies) == 1:
+        return f"{studies[0].bench}: {studies[0].metric}"
+    return f"{len(studies)} studies from {', '.join(path.resolve().name for path in dirs)}"
+
+
+def as_plain(page: Page) -> dict[str, Any]:
+    """What the page says, for machines: facts, sentences and tables."""
+    return {
+        "title": page.title,
+        "notes": list(page.notes),
+        "studies": [
+            {
+                "title": study.title,
+                "summary": list(study.summary),
+                "verdicts": list(study.verdicts),
+                "notes": list(study.notes),
+                "plots": [
+                    f.key for f in (study.curves, *(v.figure for v in study.latent), *study.training) if f
+                ],
+                "cells": [card.arch for card in study.cells],
+            }
+            for study in page.studies
+        ],
+    }

@@ -1,0 +1,208 @@
+"""Runs grouped into studies: everything that shares a benchmark and a metric stands in one picture.
+
+Inside a study the runs of one method form a series; its rows are seeds. Runs of the same method stay in one series
+only if they come from the same compare directory, or have the same settings but for the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crlso.protocols import Evaluator, FloatArray
+from crlso.report.reading import Direction, Run
+from crlso.report.statistics import Spread, paired, spread
+
+CHECKPOINTS = (25, 50, 100, 150)
+"""Numbers of evaluations at which the tables stand; the budget is added where it is none of them."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The runs of one method in a study.
+
+    Attributes:
+        label: Name in legends and tables, unique in its study.
+        runs: The runs that count: the finished ones, or all if none is finished.
+        left_out: Unfinished runs that do not count.
+        scores: ``[seeds, n]`` what the curves show after each evaluation: regret (never negative, 0 is the
+            optimum) where the optimum is known, else the best value so far.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+    left_out: tuple[Run, ...]
+    scores: FloatArray
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs, row by row of :attr:`scores`."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the series holds finished runs."""
+        return all(run.finished for run in self.runs)
+
+    def at(self, evaluations: int) -> FloatArray:
+        """``[seeds]`` scores after so many evaluations; NaN where the series is shorter."""
+        if not 1 <= evaluations <= self.scores.shape[1]:
+            return np.full(len(self.runs), np.nan)
+        return self.scores[:, evaluations - 1]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All series on one benchmark and metric.
+
+    Attributes:
+        bench: Name of the evaluator.
+        metric: Metric that drove the searches.
+        direction: Which way is better.
+        unit: Unit of the metric, empty where unknown.
+        optimum: Best value possible; None where unknown.
+        series: In the order the directories were given.
+    """
+
+    bench: str
+    metric: str
+    direction: Direction
+    unit: str
+    optimum: float | None
+    series: tuple[Series, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs that count."""
+        return tuple(run for series in self.series for run in series.runs)
+
+    @property
+    def budget(self) -> int:
+        """The largest budget of its runs."""
+        return max(run.budget for run in self.runs)
+
+    @property
+    def quantity(self) -> str:
+        """What :attr:`Series.scores` are, in a word or two."""
+        return "regret" if self.optimum is not None else "best value so far"
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether smaller scores are better."""
+        return self.optimum is not None or self.direction == "min"
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """Numbers of evaluations for the tables, up to what the longest series reached."""
+        longest = max(series.scores.shape[1] for series in self.series)
+        places = {c for c in CHECKPOINTS if c <= longest} | ({longest} if longest else set())
+        return tuple(sorted(places))
+
+    def regret(self, value: float) -> float | None:
+        """Distance of a value to the optimum, None where the optimum is unknown."""
+        return None if self.optimum is None else abs(self.optimum - value)
+
+
+def group(runs: Sequence[Run], evaluators: Mapping[str, Evaluator]) -> tuple[Study, ...]:
+    """Group runs into studies, in the order of their first runs.
+
+    Args:
+        runs: Runs of all directories.
+        evaluators: Evaluators by benchmark name, as far as they are at hand; they know direction and unit.
+    """
+    keys = dict.fromkeys((run.bench, run.metric) for run in runs)
+    return tuple(
+        _study(
+            bench, metric, [r for r in runs if (r.bench, r.metric) == (bench, metric)], evaluators.get(bench)
+        )
+        for bench, metric in keys
+    )
+
+
+def differences(study: Study, series: Series, reference: Series, evaluations: int) -> Spread | None:
+    """Score of one series minus another's after so many evaluations, over the seeds both have.
+
+    Returns:
+        None where fewer than two seeds are shared.
+    """
+    shared = [seed for seed in series.seeds if seed in reference.seeds]
+    if len(shared) < 2:
+        return None
+    mine = series.at(evaluations)[[series.seeds.index(seed) for seed in shared]]
+    theirs = reference.at(evaluations)[[reference.seeds.index(seed) for seed in shared]]
+    result = paired(mine, theirs)
+    return result if result.n >= 2 else None
+
+
+def summarise(series: Series, evaluations: int) -> Spread:
+    """Spread over seeds of a series' scores after so many evaluations."""
+    return spread(series.at(evaluations))
+
+
+def _study(bench: str, metric: str, runs: Sequence[Run], evaluator: Evaluator | None) -> Study:
+    known = evaluator.metrics.get(metric) if evaluator is not None else None
+    direction = known.direction if known is not None else runs[0].direction
+    optimum = next((run.optimum for run in runs if run.optimum is not None), None)
+    if optimum is None and known is not None and evaluator is not None:
+        optimum = evaluator.optimum(metric)
+    parts = _parts(runs)
+    labels = _labels(parts)
+    series = tuple(_series(label, part, optimum) for label, part in zip(labels, parts, strict=True))
+    return Study(bench, metric, direction, known.unit if known else "", optimum, series)
+
+
+def _parts(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that belong to one series."""
+    parts: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        inside = run.path != run.source
+        same = str(run.source) if inside else repr(_settings_without_seed(run))
+        parts.setdefault((run.method, same), []).append(run)
+    out: list[list[Run]] = []
+    for part in parts.values():
+        once = {run.seed: run for run in part}
+        out.append(list(once.values()))
+        repeated = [run for run in part if once[run.seed] is not run]
+        out.extend([run] for run in repeated)
+    return out
+
+
+def _settings_without_seed(run: Run) -> list[tuple[str, str]]:
+    return sorted((str(k), repr(v)) for k, v in run.config.items() if k not in {"seed", "out", "versions"})
+
+
+def _labels(parts: Sequence[Sequence[Run]]) -> list[str]:
+    """Method names, with the directory's name where two series would be called the same."""
+    methods = [part[0].method for part in parts]
+    labels: list[str] = []
+    for part, method in zip(parts, methods, strict=True):
+        label = method if methods.count(method) == 1 else f"{method} ({_place(part[0].source)})"
+        while label in labels:
+            label += "'"
+        labels.append(label)
+    return labels
+
+
+def _place(path: Path) -> str:
+    return path.resolve().name or str(path)
+
+
+def _series(label: str, runs: Sequence[Run], optimum: float | None) -> Series:
+    counted = tuple(run for run in runs if run.finished)
+    left_out = tuple(run for run in runs if not run.finished)
+    if counted:
+        length = max(len(run.curve) for run in counted)
+    else:
+        counted, left_out = left_out, ()
+        length = min(len(run.curve) for run in counted)
+    scores = np.array([_extended(run.curve, length) for run in counted]).reshape(len(counted), length)
+    return Series(label, counted, left_out, scores if optimum is None else np.abs(optimum - scores))
+
+
+def _extended(curve: FloatArray, length: int) -> FloatArray:
+    """Cut to a length, or go on with the last value (a finished run that found nothing more to evaluate)."""
+    last = curve[-1] if curve.size else np.nan
+    return np.concatenate([curve[:length], np.full(max(length - curve.size, 0), last)])
