@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crlso.protocols import BoolArray
+
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
@@ -50,3 +52,19 @@ def make_batch(
     batch._slice_dict = {"x": tensor(ptr), "edge_index": tensor(edge_ptr), "position": tensor(ptr)}
     batch._inc_dict = {"x": zeros, "edge_index": tensor(ptr[:-1]), "position": zeros}
     return batch
+
+
+def select_batch(labels: IntArray, present: BoolArray, wires: IntArray, connected: BoolArray) -> Batch:
+    """A ``Batch`` of graphs that are parts of one template of slots and wires.
+
+    Args:
+        labels: ``[n, S]`` label of each slot.
+        present: ``[n, S]`` whether the graph has a node in the slot; the slot is the node's position.
+        wires: ``[2, T]`` source and target slot of each possible edge.
+        connected: ``[n, T]`` whether the graph has the edge; both ends must be present.
+    """
+    graph, slot = np.nonzero(present)
+    number = np.cumsum(present, axis=1) - 1  # of a slot's node inside its graph
+    edge_graph, wire = np.nonzero(connected)
+    edge_index = np.stack([number[edge_graph, wires[0, wire]], number[edge_graph, wires[1, wire]]])
+    return make_batch(labels[graph, slot], slot, edge_index, present.sum(axis=1), connected.sum(axis=1))

@@ -46,9 +46,6 @@ class CellClasses:
         roles: Which of them are zero, identity or free of weights.
     """
 
-    MAX_ENUMERATED = 100_000
-    """Largest space of which :meth:`smallest` lists all codes."""
-
     def __init__(self, edges: Sequence[tuple[int, int]], operations: Sequence[str], roles: Roles) -> None:
         self._edges = tuple(edges)
         self._operations = tuple(operations)
@@ -78,11 +75,14 @@ class CellClasses:
         reduced = rows.view(">i2").reshape(len(rows), -1)
         return np.array([self._exact(row) for row in reduced.tolist()], dtype=np.uint64)[inverse]
 
-    def smallest(self, codes: Codes, rule: Rule) -> Codes:
-        """``[n, d]``: the smallest code of each row's class; lists the whole space at the first call."""
+    def smallest(self, codes: Codes, rule: Rule, space: str) -> Codes:
+        """``[n, d]``: the smallest code of each row's class; lists the whole space at the first call.
+
+        Raises:
+            UserError: The space, named in the message, has more than 100,000 codes.
+        """
         if rule not in self._representatives:
-            cardinalities = (len(self._operations),) * len(self._edges)
-            everything = np.concatenate(list(code_tools.enumerate_codes(cardinalities)))
+            everything = code_tools.all_codes(space, (len(self._operations),) * len(self._edges))
             keys, first = np.unique(self.keys(everything, rule), return_index=True)  # first: the smallest
             self._representatives[rule] = keys, everything[first]
         keys, representatives = self._representatives[rule]

@@ -21,6 +21,9 @@ from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule
 MAX_RANK = 2**63 - 1
 """Ranks are int64: larger spaces have codes but no ranks."""
 
+MAX_LISTED = 100_000
+"""Largest space whose codes :func:`all_codes` lists."""
+
 CHUNK = 65536
 """Rows per chunk of an enumeration."""
 
@@ -151,6 +154,21 @@ def enumerate_codes(cardinalities: Sequence[int], chunk: int = CHUNK) -> Iterato
     rows = itertools.product(*(range(c) for c in cardinalities))
     while block := list(itertools.islice(rows, chunk)):
         yield np.array(block, dtype=CODE_DTYPE)
+
+
+def all_codes(space: str, cardinalities: Sequence[int]) -> Codes:
+    """Every code in lexicographic order, ``[count(cardinalities), d]``, for work that needs them at once.
+
+    Raises:
+        UserError: More than 100,000 codes.
+    """
+    if (total := count(cardinalities)) > MAX_LISTED:
+        shown = f"{total:,}" if total - 1 <= MAX_RANK else "more than 2**63"
+        raise UserError(
+            f"space {space!r} has {shown} codes, too many to list the smallest of each class "
+            f"(at most {MAX_LISTED:,}); use class_keys"
+        )
+    return np.concatenate(list(enumerate_codes(cardinalities)))
 
 
 def rows_as_keys(codes: Codes) -> NDArray[np.void]:

@@ -184,12 +184,7 @@ class EdgeCellSpace:
         checked = code_tools.as_codes(codes, self.cardinalities)
         if rule == "code":
             return checked
-        if self.size > CellClasses.MAX_ENUMERATED:
-            raise UserError(
-                f"space {self._name!r} has {self.size:,} codes, too many to list the smallest of each class "
-                f"(at most {CellClasses.MAX_ENUMERATED:,}); use class_keys"
-            )
-        return self._classes.smallest(checked, rule)
+        return self._classes.smallest(checked, rule, self._name)
 
     def graphs(self, codes: ArrayLike) -> Batch:
         """Operations on nodes: input, one node per edge of the cell, output; ``edges + 2`` nodes per graph.

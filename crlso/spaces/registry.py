@@ -9,14 +9,20 @@ from typing import Any
 
 from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import SearchSpace
+from crlso.spaces.chain import ChoiceChain, chain_from_dict, toy64
 from crlso.spaces.edge_cell import EdgeCellSpace, edge_cell_from_dict
+from crlso.spaces.fxdarts import fxdarts
+from crlso.spaces.nasbench101 import nasbench101
 from crlso.spaces.nasbench201 import nasbench201
+from crlso.spaces.subset import Subset
 
-BUILT_IN: Mapping[str, Callable[[], SearchSpace]] = MappingProxyType({"nasbench201": nasbench201})
+BUILT_IN: Mapping[str, Callable[[], SearchSpace]] = MappingProxyType(
+    {"nasbench201": nasbench201, "nasbench101": nasbench101, "fxdarts": fxdarts, "toy64": toy64}
+)
 """Built-in spaces: a name and the function that makes the space."""
 
 DECLARED: Mapping[str, Callable[[Mapping[str, Any]], SearchSpace]] = MappingProxyType(
-    {"edge_cell": edge_cell_from_dict}
+    {"edge_cell": edge_cell_from_dict, "chain": chain_from_dict}
 )
 """Kinds of space that a user can declare: the value of ``space:`` and the function that reads the rest."""
 
@@ -65,10 +71,20 @@ def space_to_dict(space: SearchSpace) -> dict[str, Any]:
     Raises:
         UserError: The space is neither built in nor declared.
     """
+    if isinstance(space, Subset):
+        raise UserError(
+            f"write down the whole space {space.name!r} and the members beside it, not the subset"
+        )
+    data = space.to_dict() if isinstance(space, EdgeCellSpace | ChoiceChain) else None
     if space.name in BUILT_IN:
+        built_in = BUILT_IN[space.name]()
+        if data is not None and not (
+            isinstance(built_in, EdgeCellSpace | ChoiceChain) and built_in.to_dict() == data
+        ):
+            raise UserError(f"a declared space can not be named {space.name!r}: that is a built-in space")
         return {"space": space.name}
-    if isinstance(space, EdgeCellSpace):
-        return space.to_dict()
+    if data is not None:
+        return data
     raise UserError(f"space {space.name!r} cannot be written down: it is neither built in nor declared")
 
 
