@@ -128,18 +128,21 @@ class DirectoryStore:
 
 
 @contextmanager
-def open_directory(path: Path, config: Mapping[str, Any], metric: str) -> Iterator[DirectoryStore]:
+def open_directory(
+    path: Path, config: Mapping[str, Any], metric: str, *, wait: float = 0.0
+) -> Iterator[DirectoryStore]:
     """Makes or resumes a run directory and holds its lock.
 
     Args:
         path: The directory; it is made, with its parents, where it does not exist.
         config: The run's settings, kept in ``config.yaml``.
         metric: Name of the driving metric.
+        wait: Seconds to wait for the lock.
 
     Raises:
         RunError: Other settings, another process at work in it, or a disk that can not be written.
     """
-    with locked(path):
+    with locked(path, wait=wait):
         if not holds_same(path, config):
             write_config(path, config)
         # The log is repaired before it is opened for appending.
@@ -149,7 +152,7 @@ def open_directory(path: Path, config: Mapping[str, Any], metric: str) -> Iterat
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Makes the directory and holds its lock; the lock goes with the process, however that ends.
 
     Raises:
@@ -160,7 +163,7 @@ def locked(path: Path) -> Iterator[None]:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise RunError(f"{path} is a file, not a folder; choose another directory") from error
-        lock = FileLock(path / LOCK, timeout=0)
+        lock = FileLock(path / LOCK, timeout=wait)
         try:
             lock.acquire()
         except Timeout as error:

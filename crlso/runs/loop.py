@@ -73,8 +73,17 @@ def search(
     return run_plan(plan, None if out is None else Path(out), progress=progress)
 
 
-def run_plan(plan: SearchPlan, out: Path | None, *, progress: bool = False) -> SearchResult:
-    """Runs a resolved search, see :func:`search`."""
+def run_plan(
+    plan: SearchPlan, out: Path | None, *, progress: bool = False, wait: float = 0.0
+) -> SearchResult:
+    """Runs a resolved search, see :func:`search`.
+
+    Args:
+        plan: The search.
+        out: Run directory.
+        progress: Show a progress bar, if stderr is a terminal.
+        wait: Seconds to wait for a directory that another process has locked.
+    """
     if out is not None:
         finished = finished_search(out, plan.config(), plan.metric.name)
         if finished is not None:
@@ -82,7 +91,7 @@ def run_plan(plan: SearchPlan, out: Path | None, *, progress: bool = False) -> S
     with progress_bar(plan.label, plan.budget, enabled=progress) as advance:
         if out is None:
             return _run(plan, MemoryStore(), None, advance)
-        with open_directory(out, plan.config(), plan.metric.name) as store:
+        with open_directory(out, plan.config(), plan.metric.name, wait=wait) as store:
             return _run(plan, store, out, advance)
 
 

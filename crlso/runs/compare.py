@@ -1,0 +1,186 @@
+"""Comparison of methods over seeds, in parallel processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import joblib
+
+from crlso.errors import UserError
+from crlso.protocols import Evaluator, Rule
+from crlso.runs.config import holds_same, write_config
+from crlso.runs.directory import SUMMARY, finished_summary, locked, write_json
+from crlso.runs.loop import run_plan
+from crlso.runs.plan import SearchPlan, resolve
+from crlso.runs.progress import progress_bar
+from crlso.runs.regret import compare_summary
+from crlso.runs.workers import run_tasks
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """A comparison.
+
+    Attributes:
+        summary: ``summary.json`` as plain data.
+        directory: The compare directory; ``None`` where nothing was kept.
+    """
+
+    summary: Mapping[str, Any]
+    directory: Path | None
+
+
+def compare(
+    evaluator: Evaluator,
+    *,
+    methods: Sequence[str],
+    metric: str,
+    report: Sequence[str] = (),
+    budget: int = 150,
+    seeds: Sequence[int] = tuple(range(30)),
+    out: Path | str | None = None,
+    unique: Rule = "exact",
+    jobs: int | None = None,
+    progress: bool = False,
+) -> CompareResult:
+    """Runs every method with every seed and sums up.
+
+    Args:
+        evaluator: Answers what an architecture is worth; picklable.
+        methods: ``name`` or ``name:key=value``; the first one is the reference of the paired differences.
+        metric: The metric that drives the searches.
+        report: Metrics stated for the best architectures.
+        budget: Number of evaluations of each run.
+        seeds: Seeds, the same for every method.
+        out: Compare directory: an ordinary run directory ``METHOD/SEED`` for each run (``:`` in a method
+        written
+            as ``_``), and the summary. What is there of this very comparison is not done again.
+        unique: What counts as the same architecture, which is evaluated once at most in a run.
+        jobs: Number of parallel processes; ``None``: one per processor.
+        progress: Show a progress bar, if stderr is a terminal.
+
+    Raises:
+        UnknownNameError: Unknown method, setting, metric or rule.
+        RunError: The directory holds something else, is in use, or can not be written.
+        UserError: Any other mistake in the arguments.
+    """
+    _check(methods, seeds)
+    requests = [
+        _Request(label, metric, tuple(report), budget, seed, unique) for seed in seeds for label in methods
+    ]
+    # All is checked here, before anything runs.
+    plans = [request.plan(evaluator) for request in requests]
+    config = _config(plans, seeds)
+    workers = _jobs(jobs)
+    if out is None:
+        return _run(requests, plans[0], config, None, jobs=workers, progress=progress)
+    folder = Path(out)
+    stored = finished_summary(folder, config)
+    if stored is not None:
+        return CompareResult(stored, folder)
+    with locked(folder):
+        if not holds_same(folder, config):
+            write_config(folder, config)
+        return _run(requests, plans[0], config, folder, jobs=workers, progress=progress)
+
+
+@final
+@dataclass(frozen=True)
+class _Request:
+    """A search without its evaluator, small enough to send to a worker."""
+
+    method: str
+    metric: str
+    report: tuple[str, ...]
+    budget: int
+    seed: int
+    unique: Rule
+
+    def plan(self, evaluator: Evaluator) -> SearchPlan:
+        """The request resolved."""
+        return resolve(
+            evaluator,
+            method=self.method,
+            metric=self.metric,
+            report=self.report,
+            budget=self.budget,
+            seed=self.seed,
+            unique=self.unique,
+        )
+
+    def folder(self) -> Path:
+        """Where the run lies in a compare directory."""
+        return Path(self.method.replace(":", "_")) / str(self.seed)
+
+
+@final
+@dataclass(frozen=True)
+class _Run:
+    """One run, as a task for a worker; the evaluator comes with what the workers share."""
+
+    request: _Request
+    out: Path | None
+
+    def __call__(self, shared: Evaluator) -> dict[str, Any]:
+        """Runs the search and returns its summary."""
+        # A worker of a comparison that was killed a moment ago may still be about to end.
+        return run_plan(self.request.plan(shared), self.out, wait=10.0).summary()
+
+
+def _run(
+    requests: Sequence[_Request],
+    plan: SearchPlan,
+    config: Mapping[str, Any],
+    out: Path | None,
+    *,
+    jobs: int,
+    progress: bool,
+) -> CompareResult:
+    tasks = [_Run(request, None if out is None else out / request.folder()) for request in requests]
+    summaries: dict[int, dict[str, Any]] = {}
+    with progress_bar("compare", len(tasks), enabled=progress) as advance:
+        for index, summary in run_tasks(tasks, plan.evaluator, jobs=jobs):
+            summaries[index] = summary
+            advance(len(summaries), f"{requests[index].method}, seed {requests[index].seed} done")
+    results: dict[str, list[dict[str, Any]]] = {label: [] for label in config["methods"]}
+    for index, request in enumerate(requests):
+        results[request.method].append(summaries[index])
+    optimum = plan.evaluator.optimum(plan.metric.name)
+    summary = compare_summary(config, optimum, plan.metric.sign, results)
+    if out is not None:
+        write_json(out / SUMMARY, summary)
+    return CompareResult(summary, out)
+
+
+def _check(methods: Sequence[str], seeds: Sequence[int]) -> None:
+    for what, given in (("methods", methods), ("seeds", seeds)):
+        if not given:
+            raise UserError(f"no {what} to compare; name one or more")
+        if len(set(given)) < len(given):
+            raise UserError(f"{what} {', '.join(map(str, given))}: each may come once only")
+    for label in methods:
+        # The label is a folder's name.
+        if not re.fullmatch(r"[A-Za-z0-9:=.,+-]+", label):
+            raise UserError(f"method {label!r}: only letters, digits and : = . , + - may stand in it")
+
+
+def _config(plans: Sequence[SearchPlan], seeds: Sequence[int]) -> dict[str, Any]:
+    """All that decides the comparison, as plain data for ``config.yaml``."""
+    config = plans[0].config()
+    for name in ("method", "settings", "seed"):
+        del config[name]
+    methods = {plan.label: dataclasses.asdict(plan.settings) for plan in plans}
+    return {**config, "kind": "compare", "methods": methods, "seeds": list(seeds)}
+
+
+def _jobs(jobs: int | None) -> int:
+    if jobs is None:
+        return int(joblib.cpu_count())
+    if jobs < 1:
+        raise UserError(f"{jobs} jobs; it must be 1 or more")
+    return jobs
