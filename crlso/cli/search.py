@@ -1,0 +1,250 @@
+"""``crlso search`` and ``crlso compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.errors import UserError
+from crlso.protocols import Rule
+from crlso.search import METHODS
+
+if TYPE_CHECKING:
+    from crlso.runs import SearchResult
+
+METHOD_LIST = "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
+
+BenchOption = Annotated[
+    str, typer.Option("--bench", help="Benchmark table: a name (see `crlso bench list`) or a path.")
+]
+MetricOption = Annotated[
+    str, typer.Option("--metric", help="Metric that drives the search (see `crlso bench info TABLE`).")
+]
+ReportOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report", help="Metric to state for the best architecture; the search never sees it. Repeat."
+    ),
+]
+BudgetOption = Annotated[int, typer.Option("--budget", help="Number of evaluations in a run.")]
+UniqueOption = Annotated[
+    str,
+    typer.Option(
+        "--unique",
+        help="What counts as the same architecture: exact (identical networks), official (the benchmark's "
+        "own rule), code.",
+    ),
+]
+
+
+def search(
+    *,
+    bench: BenchOption,
+    metric: MetricOption,
+    method: Annotated[
+        str, typer.Option("--method", help=f"NAME or NAME:key=value:key=value. {METHOD_LIST}.")
+    ] = "crlso",
+    report: ReportOption = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Setting of the method. Repeat.")
+    ] = None,
+    budget: BudgetOption = 150,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same run.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Run directory; one that holds a part of this very run is resumed."),
+    ] = None,
+    unique: UniqueOption = "exact",
+    json: JsonOption = False,
+) -> None:
+    """Search for the architecture with the best METRIC.
+
+    Example: crlso search --bench nasbench201 --metric cifar10/valid_accuracy@200 --method local
+    --out runs/local
+    """
+    with user_errors(_interrupted(out)):
+        import benchmarks  # noqa: PLC0415 (only where a command runs)
+        from crlso import runs  # noqa: PLC0415
+
+        result = runs.search(
+            benchmarks.load(bench),
+            metric=metric,
+            method=method,
+            report=report or (),
+            settings=_settings(set_ or ()),
+            budget=budget,
+            seed=seed,
+            out=out,
+            unique=cast(Rule, unique),
+            progress=not json,
+        )
+        if json:
+            print_json(result.summary())
+        else:
+            typer.echo("\n".join(_search_lines(result)))
+
+
+def compare(
+    *,
+    bench: BenchOption,
+    metric: MetricOption,
+    methods: Annotated[
+        str,
+        typer.Option(
+            "--methods",
+            help="Names with commas between, each as for --method; the others are compared with the first.",
+        ),
+    ] = "crlso,local,evolution,random",
+    report: ReportOption = None,
+    budget: BudgetOption = 150,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="How many (30: 0 to 29), a range (1000-1019) or a list (3,5,8).")
+    ] = "30",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Directory of the comparison; what it holds of this very comparison is not done again.",
+        ),
+    ] = None,
+    unique: UniqueOption = "exact",
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", help="Parallel processes, one thread each; default: one per processor."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare search methods over seeds, in parallel processes.
+
+    Example: crlso compare --bench nasbench201 --metric cifar10/valid_accuracy@200 --methods local,random
+    --seeds 30 --out runs/compare
+    """
+    with user_errors(_interrupted(out)):
+        import benchmarks  # noqa: PLC0415
+        from crlso import runs  # noqa: PLC0415
+
+        result = runs.compare(
+            benchmarks.load(bench),
+            methods=_methods(methods),
+            metric=metric,
+            report=report or (),
+            budget=budget,
+            seeds=parse_seeds(seeds),
+            out=out,
+            unique=cast(Rule, unique),
+            jobs=jobs,
+            progress=not json,
+        )
+        if json:
+            print_json(result.summary)
+        else:
+            typer.echo("\n".join(_compare_lines(result.summary, result.directory)))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from ``30`` (0 to 29), ``1000-1019`` or ``3,5,8``.
+
+    Raises:
+        UserError: It is none of these.
+
+    Example:
+        >>> parse_seeds("3"), parse_seeds("7-9"), parse_seeds("3,5,8")
+        ([0, 1, 2], [7, 8, 9], [3, 5, 8])
+    """
+    mistake = UserError(f"--seeds {text!r}; write a number (30), a range (1000-1019) or a list (3,5,8)")
+    parts = [part.split("-") for part in text.split(",")]
+    if not all(number.isascii() and number.isdecimal() for part in parts for number in part):
+        raise mistake
+    numbers = [[int(number) for number in part] for part in parts]
+    match numbers:
+        case [[count]] if count > 0:
+            return list(range(count))
+        case [[first, last]] if first <= last:
+            return list(range(first, last + 1))
+        case [[_], *_] if len(numbers) > 1 and all(len(part) == 1 for part in numbers):
+            return [part[0] for part in numbers]
+        case _:
+            raise mistake
+
+
+def _methods(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UserError(f"--methods {text!r}; write names with commas between, such as local,random")
+    return names
+
+
+def _settings(items: Sequence[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {item!r}; write KEY=VALUE")
+        if key in settings:
+            raise UserError(f"--set {key} is given twice")
+        settings[key] = value
+    return settings
+
+
+def _interrupted(out: Path | None) -> str:
+    if out is None:
+        return "interrupted; nothing is kept without --out"
+    return f"interrupted; what was done is kept in {out}, the same command again goes on from there"
+
+
+def _search_lines(result: SearchResult) -> list[str]:
+    """What a person wants to know of a finished run."""
+    facts: list[tuple[str, str]] = []
+    if result.best is None:
+        facts.append(("best", f"none: all {len(result.trials)} evaluations failed"))
+    else:
+        facts += [("best", result.best.arch), (result.metric, f"{result.best.value:.6g}")]
+        if result.regret is not None:
+            facts.append(("regret", f"{result.regret:.4g} to the optimum {result.optimum:.6g}"))
+        facts += [(name, f"{value:.6g}") for name, value in result.best.report.items()]
+    spent = f"{len(result.trials)} of {result.budget} evaluations, {result.cpu_seconds:.1f} CPU s"
+    early = "; no unseen architecture is left" if result.exhausted else ""
+    return _table([*facts, ("spent", spent + early), *_files(result.directory)])
+
+
+def _compare_lines(summary: Mapping[str, Any], directory: Path | None) -> list[str]:
+    """Mean regret per method; without an optimum the mean of the best values."""
+    methods = summary["methods"]
+    runs = f"{summary['metric']}, {len(summary['seeds'])} seeds"
+    if summary["optimum"] is None:
+        head = f"mean of the best {runs}, after {summary['budget']} evaluations"
+        rows = [(name, _mean_best(entry["best"])) for name, entry in methods.items()]
+        return [head, *_table([*rows, *_files(directory)])]
+    steps = list(next(iter(methods.values()))["regret"])
+    rows = [("evaluations", "".join(f"{step:<18}" for step in steps))]
+    for name, entry in methods.items():
+        figures = [entry["regret"][step] for step in steps]
+        rows.append((name, "".join(f"{_figure(f['mean'], f['sem']):<18}" for f in figures)))
+    head = f"mean regret and its standard error, {runs}, optimum {summary['optimum']:.6g}"
+    return [head, *_table([*rows, *_files(directory)])]
+
+
+def _mean_best(best: Sequence[Mapping[str, Any] | None]) -> str:
+    found = [entry["value"] for entry in best if entry is not None]
+    return f"{sum(found) / len(found):.6g}" if found else "none"
+
+
+def _figure(mean: float | None, sem: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean:.3f}" if sem is None else f"{mean:.3f} +- {sem:.3f}"
+
+
+def _files(directory: Path | None) -> list[tuple[str, str]]:
+    if directory is None:
+        return [("files", "none; give --out DIR to keep them")]
+    return [("files", str(directory)), ("report", f"crlso report {directory}")]
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(label) for label, _ in rows) + 2
+    return [f"{label:{width}}{text}".rstrip() for label, text in rows]
