@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import nasbench201
 from benchmarks.folders import data_folder
-from benchmarks.store import read_table
+from benchmarks.store import Header, read_header, read_table
 from benchmarks.table import TableEvaluator
-from crlso.errors import TableError, UnknownNameError
+from crlso.errors import TableError, UnknownNameError, UserError
 
 BUILT_IN: Mapping[str, Callable[[], TableEvaluator]] = MappingProxyType({nasbench201.NAME: nasbench201.load})
 """Tables that need no file of the user's."""
+
+_BUILT_IN_HEADERS: Mapping[str, Callable[[], Header]] = MappingProxyType(
+    {nasbench201.NAME: nasbench201.header}
+)
 
 SUFFIX = ".parquet"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -26,6 +31,37 @@ def available() -> tuple[str, ...]:
     folder = data_folder()
     own = sorted(path.stem for path in folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(path.stem))
     return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the list of tables.
+
+    Attributes:
+        name: What :func:`load` takes.
+        built_in: Whether it needs no file of the user's.
+        header: What the table says about itself; ``None`` where its file is damaged.
+        problem: Why the file can not be read; empty where it can.
+    """
+
+    name: str
+    built_in: bool
+    header: Header | None
+    problem: str = ""
+
+
+def entries() -> tuple[Entry, ...]:
+    """All tables of :func:`available` with what they hold; a damaged file is listed as such."""
+    found = []
+    for name in available():
+        if name in BUILT_IN:
+            found.append(Entry(name, True, _BUILT_IN_HEADERS[name]()))
+            continue
+        try:
+            found.append(Entry(name, False, read_header(user_path(name))))
+        except UserError as error:
+            found.append(Entry(name, False, None, str(error)))
+    return tuple(found)
 
 
 def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator:

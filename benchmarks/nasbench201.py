@@ -20,10 +20,10 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from benchmarks.folders import cache_folder
+from benchmarks.folders import CACHE_VARIABLE, cache_folder
 from benchmarks.store import Header, read_table, write_table
 from benchmarks.table import TableEvaluator
-from crlso.errors import TableError
+from crlso.errors import RunError, TableError
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric
 from crlso.runs.files import disk_errors
 from crlso.spaces import get_space, space_to_dict
@@ -126,13 +126,16 @@ def load(cache: Path | None = None) -> TableEvaluator:
         return table
     import filelock
 
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / f"{NAME}.lock"):
-            if (table := _from_cache(path)) is not None:  # another process built it while this one waited
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(folder / f"{NAME}.lock"):
+                if (table := _from_cache(path)) is None:  # another process may have built it in the meantime
+                    build(path)
+                    table = read_table(path)[0]
                 return table
-            build(path)
-            return read_table(path)[0]
+    except RunError as error:
+        raise RunError(f"{error} (${CACHE_VARIABLE} names the folder of the cache)") from error
 
 
 def build(path: Path, folder: Path | None = None) -> None:
@@ -160,16 +163,21 @@ def build(path: Path, folder: Path | None = None) -> None:
         columns |= _columns(dataset, list(records.values()), codes)
     if codes is None or codes.shape != (CELLS, len(space.cardinalities)):
         raise TableError(f"{folder}: expected {CELLS} cells")
-    header = Header(
+    write_table(path, header(), space, codes, columns)
+
+
+def header() -> Header:
+    """What the table's file says about itself."""
+    return Header(
         name=NAME,
-        space=space_to_dict(space),
+        space=space_to_dict(get_space(NAME)),
         metrics=METRICS,
         rows=CELLS,
-        source=_source(),
+        source={"package": f"{PACKAGE}=={VERSION}"}
+        | {f"sha256 {file}": sha for file, sha in SOURCES.values()},
         importer=IMPORTER,
         description="NAS-Bench-201, all cells: validation accuracy after 200 epochs on three data sets",
     )
-    write_table(path, header, space, codes, columns)
 
 
 def _from_cache(path: Path) -> TableEvaluator | None:
@@ -177,18 +185,10 @@ def _from_cache(path: Path) -> TableEvaluator | None:
     if not path.is_file():
         return None
     try:
-        table, header = read_table(path)
+        table, found = read_table(path)
     except TableError:
         return None
-    current = (IMPORTER, _source(), METRICS)
-    return table if (header.importer, dict(header.source), header.metrics) == current else None
-
-
-def _source() -> dict[str, str]:
-    """Where the numbers come from, for the header and for a run's ``config.yaml``."""
-    return {"package": f"{PACKAGE}=={VERSION}"} | {
-        f"sha256 {file}": digest for file, digest in SOURCES.values()
-    }
+    return table if found == header() else None
 
 
 def _columns(dataset: str, records: list[dict[str, list[float]]], codes: Codes) -> dict[str, FloatArray]:
