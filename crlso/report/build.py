@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from crlso.errors import RunError, UserError
+from crlso.errors import UserError
 from crlso.protocols import Evaluator, SearchSpace
 from crlso.report.page import Page, footer, render, study_page, title
 from crlso.report.reading import Run, read_directory
 from crlso.report.studies import group
-from crlso.runs.files import write_aside
+from crlso.runs.files import disk_errors, write_aside
 
 
 def build(
@@ -36,13 +36,17 @@ def build(
     Raises:
         RunError: A directory is no run directory, a file in it is damaged, or ``out`` can not be written.
     """
-    page = make_page(dirs, evaluator=evaluator, space=space)
-    try:
+    return write_page(make_page(dirs, evaluator=evaluator, space=space), out)
+
+
+def write_page(page: Page, out: Path) -> Path:
+    """Write a page aside and rename it; missing folders are made.
+
+    Raises:
+        RunError: The file can not be written.
+    """
+    with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{out.parent}: can not be made a folder ({error.strerror}); choose another --out"
-        ) from error
     with write_aside(out, "w") as file:
         file.write(render(page))
     return out

@@ -57,8 +57,10 @@ def cell_cards(
         cards.append(
             CellCard(
                 arch=first.arch or "",
-                value=with_unit(number(first.value), study.unit),
-                regret="" if regret is None else f"regret {with_unit(number(regret), study.unit)}",
+                value=with_unit(number(first.value, study.decimals), study.unit),
+                regret=""
+                if regret is None
+                else f"regret {with_unit(number(regret, study.decimals), study.unit)}",
                 report=report_lines(first.report, metrics),
                 found=f"Found by {who_found(study, runs)}.",
                 svg=_drawing(first.arch or "", space),

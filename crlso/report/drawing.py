@@ -16,7 +16,7 @@ from crlso.report.palette import DEAD, INK, OPERATION_COLORS, tint
 from crlso.report.sketches import NONE, Edge, Node, Sketch, sketch
 
 RADIUS = 17.0
-MARGIN = 10.0
+MARGIN = 6.0
 
 
 def draw_svg(space: SearchSpace, code: Code) -> str:
@@ -59,7 +59,7 @@ def _edge_cell(picture: Sketch, colors: dict[str, str], title: str) -> str:
         if span == 1:
             return 0.0
         side = 1.0 if edge.source % 2 == 0 else -1.0
-        return side * (half + 24.0 if span == 2 else 2 * half + 40.0 + 44.0 * (span - 3))
+        return side * (half + 22.0 if span == 2 else 2 * half + 34.0 + 44.0 * (span - 3))
 
     left = max([half, RADIUS, *(half - reach(edge) for edge in picture.edges)])
     right = max([half, RADIUS, *(half + reach(edge) for edge in picture.edges)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crlso.protocols import FloatArray
+from crlso.protocols import BoolArray, FloatArray
 from crlso.report.diagnostics import Diagnostics
 from crlso.report.palette import ACCENT, GRID, INK, MUTED, method_style, translucent
 from crlso.report.statistics import spread
@@ -19,6 +19,8 @@ from crlso.runs.trials import Trial
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 BACKGROUND_POINTS = 3000
 """At most so many points of the latent space are drawn; more make the page slow and the picture no clearer."""
+DECADES = 4
+"""A logarithmic axis reaches no further down from the highest mean."""
 
 
 @dataclass(frozen=True)
@@ -47,105 +49,133 @@ class Figure:
         return {"data": list(self.data), "layout": dict(self.layout), "meta": dict(self.meta)}
 
 
-def curves_figure(study: Study, key: str) -> Figure | None:
-    """Regret (or best value so far) against evaluations: mean with its 95 % interval, or median with quartiles.
+def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figure | None:
+    """Regret (or best value so far) after each evaluation: mean with 95 % interval, or median with quartiles.
+
+    Args:
+        study: All methods of a picture.
+        key: Name of the figure.
+        trials: Evaluations of the only run, drawn as points; none where there are several runs.
 
     Returns:
         None where no run has evaluated anything.
     """
-    traces: list[Mapping[str, Any]] = []
-    lowest = math.inf
-    several = False
+    traces = [_every_evaluation(study, trials)] if trials else []
+    positive = [np.empty(0)]
     for index, series in enumerate(study.series):
         if not np.isfinite(series.scores).any():
             continue
-        color, dash = method_style(index)
-        x = np.arange(1, series.scores.shape[1] + 1)
         about = spread(series.scores)
-        many = bool((about.n > 1).any())
-        several |= many
-        low = np.maximum(about.low, 0.0) if study.optimum is not None else about.low
+        positive.append(about.mean[about.mean > 0.0])
         label = series.label if series.finished else f"{series.label} (unfinished)"
-        style = {"color": color, "dash": dash}
-        traces += _line_and_band(label, style, "mean", x, about.mean, low, about.high, many)
-        if many:
-            quartiles = about.lower_quartile, about.upper_quartile
-            traces += _line_and_band(label, style, "median", x, about.median, *quartiles, many)
+        low = np.maximum(about.low, 0.0) if study.optimum is not None else about.low
+        views = {"mean": (about.mean, low, about.high)}
+        if (about.n > 1).any():
+            views["median"] = (about.median, about.lower_quartile, about.upper_quartile)
         else:
-            traces += _line_and_band(label, style, "median", x, about.mean, low, about.high, many)
-        positive = about.mean[about.mean > 0.0]
-        lowest = min([lowest, *positive.tolist()])
+            views["median"] = views["mean"]
+        for view, (middle, lower, upper) in views.items():
+            line = _Line(label, *method_style(index), view, middle, lower, upper)
+            traces += line.traces()
     if not traces:
         return None
-    log = study.optimum is not None and math.isfinite(lowest)
-    layout = _layout(
-        x_title="evaluations",
-        y_title=f"{study.quantity} ({study.unit})" if study.unit else study.quantity,
-    )
-    if log:
-        layout["yaxis"]["type"] = "log"
-    switches = (("log",) if log else ()) + (("median",) if several else ())
+    layout = _layout("evaluations", f"{study.quantity} ({study.unit})" if study.unit else study.quantity)
+    scale = _log_scale(np.concatenate(positive)) if study.optimum is not None else {}
+    layout["yaxis"] |= scale.get("axis", {})
+    several = any(len(series.runs) > 1 for series in study.series)
+    switches = (("log",) if scale else ()) + (("median",) if several else ())
     title = f"{study.quantity.capitalize()} after each evaluation"
-    floor = 10.0 ** math.floor(math.log10(lowest)) if log else 0.0
-    return Figure(
-        key, title, tuple(traces), layout, 440, switches, {"floor": max(floor, 1e-4) if log else 0.0}
-    )
+    return Figure(key, title, tuple(traces), layout, 440, switches, {"log": scale})
 
 
-def _line_and_band(
-    label: str,
-    style: Mapping[str, str],
-    view: str,
-    x: np.ndarray,
-    middle: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
-    band: bool,
-) -> list[dict[str, Any]]:
-    shown = view == "mean"
-    traces: list[dict[str, Any]] = []
-    known = np.isfinite(low) & np.isfinite(high)
-    if band and known.any():
-        traces.append(
-            {
-                "type": "scatter",
-                "x": [*x[known].tolist(), *x[known][::-1].tolist()],
-                "y": rounded([*high[known].tolist(), *low[known][::-1].tolist()]),
-                "fill": "toself",
-                "fillcolor": translucent(style["color"], 0.16),
-                "line": {"width": 0},
-                "mode": "lines",
-                "hoverinfo": "skip",
-                "showlegend": False,
-                "legendgroup": label,
-                "visible": shown,
-                "meta": {"view": view},
-            }
-        )
-    word = ("95 % interval" if view == "mean" else "quartiles") if band else ""
-    hover = f"{view} %{{customdata[0]}}" + (
-        f"<br>{word} %{{customdata[1]}} to %{{customdata[2]}}" if band else ""
-    )
-    if not band:
-        hover = "%{customdata[0]}"
-    traces.append(
-        {
+def _log_scale(positive: FloatArray) -> dict[str, Any]:
+    """A logarithmic axis whose lowest tick stands for zero and all below it; empty where nothing is positive."""
+    if not positive.size:
+        return {}
+    top = math.ceil(math.log10(positive.max()))
+    bottom = max(math.floor(math.log10(positive.min())) - 1, top - DECADES)
+    decades = list(range(bottom, top + 1))
+    words = [f"≤ {10.0**bottom:g}", *(f"{10.0**decade:g}" for decade in decades[1:])]
+    axis = {"type": "log", "tickmode": "array", "tickvals": [10.0**d for d in decades], "ticktext": words}
+    return {"floor": 10.0**bottom, "axis": axis}
+
+
+def _every_evaluation(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
+    """The value of each evaluation of a run, as a point."""
+    values = np.array([trial.value for trial in trials], dtype=np.float64)
+    scores = values if study.optimum is None else np.abs(study.optimum - values)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "each evaluation",
+        "x": list(range(1, len(trials) + 1)),
+        "y": rounded(scores.tolist()),
+        "customdata": [plain(trial.arch) for trial in trials],
+        "hovertemplate": "evaluation %{x}: %{y}<br>%{customdata}<extra></extra>",
+        "marker": {"size": 5, "color": translucent(MUTED, 0.5)},
+        "meta": {"view": "both"},
+    }
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One method's curve with its band, in one of the two views."""
+
+    label: str
+    color: str
+    dash: str
+    view: str
+    middle: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    def traces(self) -> list[dict[str, Any]]:
+        """The band, where there is one, and the line on top of it."""
+        known = np.isfinite(self.low) & np.isfinite(self.high)
+        return [*([self._band(known)] if known.any() else []), self._middle(known)]
+
+    def _shared(self) -> dict[str, Any]:
+        return {
             "type": "scatter",
-            "x": x.tolist(),
-            "y": rounded(middle.tolist()),
-            "customdata": [
-                rounded(row) for row in zip(middle.tolist(), low.tolist(), high.tolist(), strict=True)
-            ],
-            "name": plain(label),
             "mode": "lines",
-            "line": {"width": 2.4, "shape": "linear" if band else "hv", **style},
-            "hovertemplate": f"<b>{plain(label)}</b><br>evaluation %{{x}}<br>{hover}<extra></extra>",
-            "legendgroup": label,
-            "visible": shown,
-            "meta": {"view": view},
+            "legendgroup": self.label,
+            "visible": self.view == "mean",
+            "meta": {"view": self.view},
         }
-    )
-    return traces
+
+    def _band(self, known: BoolArray) -> dict[str, Any]:
+        x = np.arange(1, len(self.middle) + 1)[known]
+        return {
+            **self._shared(),
+            "x": [*x.tolist(), *x[::-1].tolist()],
+            "y": rounded([*self.high[known].tolist(), *self.low[known][::-1].tolist()]),
+            "fill": "toself",
+            "fillcolor": translucent(self.color, 0.16),
+            "line": {"width": 0},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+
+    def _middle(self, known: BoolArray) -> dict[str, Any]:
+        columns = (self.middle.tolist(), self.low.tolist(), self.high.tolist())
+        hover = "%{customdata[0]}"
+        if known.any():
+            word = "95 % interval" if self.view == "mean" else "quartiles"
+            hover = f"{self.view} %{{customdata[0]}}<br>{word} %{{customdata[1]}} to %{{customdata[2]}}"
+        return {
+            **self._shared(),
+            "x": list(range(1, len(self.middle) + 1)),
+            "y": rounded(columns[0]),
+            "customdata": [rounded(row) for row in zip(*columns, strict=True)],
+            "name": plain(self.label),
+            "line": {
+                "width": 2.4,
+                "shape": "linear" if known.any() else "hv",
+                "color": self.color,
+                "dash": self.dash,
+            },
+            "hovertemplate": f"<b>{plain(self.label)}</b><br>evaluation %{{x}}<br>{hover}<extra></extra>",
+        }
 
 
 @dataclass(frozen=True)
@@ -183,7 +213,7 @@ def latent_figure(
         return None
     traces = [_background(points, performance)] if len(points) else []
     traces += _path(diagnostics.trial_latent, trials, sign)
-    layout = _layout(x_title="first principal component", y_title="second principal component")
+    layout = _layout("first principal component", "second principal component")
     layout["hovermode"] = "closest"
     layout["margin"]["b"] = 118
     layout["legend"]["itemsizing"] = "constant"
@@ -313,7 +343,7 @@ def training_figures(
                         "hovertemplate": f"{plain(label)}<br>%{{x}}: %{{y:.4g}}<extra></extra>",
                     }
                 )
-        layout = _layout(x_title="", y_title="")
+        layout = _layout("", "")
         layout["showlegend"] = len(curves) > 1
         layout["margin"] = {"l": 54, "r": 10, "t": 10 if len(curves) == 1 else 34, "b": 34}
         figures.append(Figure(f"{key}-{place}", name.replace("_", " "), tuple(traces), layout, 220))
@@ -334,7 +364,7 @@ def _short(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else "failed"
 
 
-def _layout(*, x_title: str, y_title: str) -> dict[str, Any]:
+def _layout(x_title: str, y_title: str) -> dict[str, Any]:
     axis = {
         "gridcolor": GRID,
         "linecolor": "#9aa5b1",
@@ -352,6 +382,7 @@ def _layout(*, x_title: str, y_title: str) -> dict[str, Any]:
         "margin": {"l": 58, "r": 14, "t": 44, "b": 50},
         "xaxis": {**axis, "title": {"text": plain(x_title), "standoff": 8}},
         "yaxis": {**axis, "title": {"text": plain(y_title), "standoff": 8}},
+        "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
         "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#9aa5b1", "font": {"color": INK, "size": 12}},

@@ -22,8 +22,9 @@ from crlso.report.diagnostics import Diagnostics, read_diagnostics
 from crlso.report.figures import Figure, Performance, curves_figure, latent_figure, training_figures
 from crlso.report.reading import Run, read_trials
 from crlso.report.studies import Study
-from crlso.report.summary import Fact, facts, notes, summary, verdicts
+from crlso.report.summary import Fact, best_run, facts, notes, summary
 from crlso.report.tables import Table, tables
+from crlso.report.verdicts import EXPLANATION, verdicts
 
 LATENT_SPACES = 4
 """At most so many latent spaces are drawn in a study, one per method."""
@@ -55,7 +56,9 @@ class StudyPage:
     title: str
     facts: tuple[Fact, ...]
     summary: tuple[str, ...]
+    best_arch: str
     verdicts: tuple[str, ...]
+    verdicts_note: str
     notes: tuple[str, ...]
     curves_title: str
     curves: Figure | None
@@ -83,7 +86,8 @@ def study_page(study: Study, key: str, evaluator: Evaluator | None, space: Searc
     """Collect what the page says about one study."""
     metrics: Mapping[str, Metric] = evaluator.metrics if evaluator is not None else {}
     shown = _with_diagnostics(study)
-    curves = curves_figure(study, f"{key}-curves")
+    best = best_run(study)
+    curves = curves_figure(study, f"{key}-curves", read_trials(study.runs[0]) if len(study.runs) == 1 else ())
     cells = cell_cards(study, metrics, space)
     undrawn = bool(cells) and all(card.svg is None for card in cells)
     training = [(label, found.curves) for label, _, found in shown if found.curves]
@@ -92,7 +96,9 @@ def study_page(study: Study, key: str, evaluator: Evaluator | None, space: Searc
         title=f"{study.bench}: {study.metric}",
         facts=facts(study),
         summary=summary(study, metrics),
+        best_arch=(best.arch or "") if best is not None else "",
         verdicts=verdicts(study),
+        verdicts_note=EXPLANATION,
         notes=notes(study),
         curves_title="Regret" if study.optimum is not None else "Best value so far",
         curves=curves,
@@ -155,7 +161,7 @@ def _with_diagnostics(study: Study) -> list[tuple[str, Run, Diagnostics]]:
 def _latent_views(
     study: Study, key: str, shown: Sequence[tuple[str, Run, Diagnostics]], evaluator: Evaluator | None
 ) -> tuple[LatentView, ...]:
-    views = []
+    views: list[LatentView] = []
     for label, run, found in [entry for entry in shown if entry[2].has_latent][:LATENT_SPACES]:
         performance, source = _performance(study, found, evaluator)
         figure = latent_figure(found, performance, read_trials(run), run.sign, f"{key}-latent-{len(views)}")
@@ -201,8 +207,8 @@ def _curves_caption(study: Study, curves: Figure | None) -> str:
         )
     if curves is not None and "median" in curves.switches:
         parts.append("Bands: 95 % Student t interval of the mean over seeds, or quartiles around the median.")
-    if curves is not None and curves.meta["floor"]:
-        parts.append(f"On the logarithmic scale, values under {curves.meta['floor']:g} are drawn there.")
+    if curves is not None and curves.meta["log"]:
+        parts.append("The lowest line of the logarithmic scale stands for zero and everything below it.")
     return " ".join(parts)
 
 
@@ -211,14 +217,19 @@ def _training_caption(labels: Sequence[str]) -> str:
 
 
 def _settings(study: Study) -> tuple[Settings, ...]:
-    """Settings of one run per method (its seeds differ in the seed only)."""
-    blocks = []
+    """Settings of each comparison, and of one run per method of single searches (the others differ by the seed)."""
+    blocks: dict[Path, Settings] = {}
     for series in study.series:
         run = series.runs[0]
-        if run.config:
+        compared = run.path != run.source
+        file = (run.source if compared else run.path) / "config.yaml"
+        if run.config and file not in blocks:
+            name = (
+                f"Comparison {run.source.resolve().name}" if compared else f"{series.label}, seed {run.seed}"
+            )
             text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-            blocks.append(Settings(f"{series.label}, seed {run.seed}", str(run.path / "config.yaml"), text))
-    return tuple(blocks)
+            blocks[file] = Settings(name, str(file), text)
+    return tuple(blocks.values())
 
 
 def footer() -> str:

@@ -150,6 +150,7 @@ def _compare_runs(path: Path, summary: Fields) -> tuple[Run, ...]:
             for c in entry.values["curves"]
         ]
         seconds = entry.items("cpu_seconds", len(seeds))
+        best = entry.items("best", len(seeds))
         reports = entry.inside("report")
         columns = {name: reports.items(name, len(seeds)) for name in reports.values}
         direction = _direction(summary, rows, optimum)
@@ -169,11 +170,13 @@ def _compare_runs(path: Path, summary: Fields) -> tuple[Run, ...]:
                     budget=summary.whole("budget"),
                     optimum=optimum,
                     curve=rows[row],
-                    arch=own.arch if own else None,
+                    arch=Fields(entry.file, {"best": best[row]}, f"methods.{method}.")
+                    .inside("best")
+                    .optional_text("arch"),
                     report=_report(Fields(entry.file, measured, f"methods.{method}.report.")),
                     cpu_seconds=Fields(entry.file, {"cpu_seconds": seconds[row]}).number("cpu_seconds"),
                     exhausted=own.exhausted if own else False,
-                    config=own.config if own and own.config else config,
+                    config=config,
                 )
             )
     return tuple(runs)

@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 from crlso.protocols import Code, SearchSpace
-from crlso.spaces import EdgeCellSpace
+from crlso.spaces import EdgeCellSpace, Subset
 
 NONE = "none"
 """The operation that carries nothing."""
@@ -55,7 +55,7 @@ def sketch(space: SearchSpace, code: Code) -> Sketch:
         space: Its space; cells with operations on edges are shown so, all others by ``space.graphs``.
         code: ``[d]``.
     """
-    inner = space
+    inner = space.space if isinstance(space, Subset) else space
     if isinstance(inner, EdgeCellSpace):
         operations = [inner.operations[int(choice)] for choice in code]
         return edge_cell_sketch(inner.edges, operations, inner.roles.zero)

@@ -15,6 +15,7 @@ import numpy as np
 from crlso.protocols import Evaluator, FloatArray
 from crlso.report.reading import Direction, Run
 from crlso.report.statistics import Spread, paired, spread
+from crlso.report.text import decimals_for
 
 CHECKPOINTS = (25, 50, 100, 150)
 """Numbers of evaluations at which the tables stand; the budget is added where it is none of them."""
@@ -93,6 +94,12 @@ class Study:
     def smaller_is_better(self) -> bool:
         """Whether smaller scores are better."""
         return self.optimum is not None or self.direction == "min"
+
+    @property
+    def decimals(self) -> int:
+        """Decimals that suit its values and scores."""
+        values = [abs(run.value) for run in self.runs if np.isfinite(run.value)]
+        return decimals_for(max(values, default=1.0))
 
     @property
     def checkpoints(self) -> tuple[int, ...]:

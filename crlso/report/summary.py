@@ -10,8 +10,7 @@ from crlso.protocols import Metric
 from crlso.report.cells import best_runs, report_lines, who_found
 from crlso.report.reading import Run
 from crlso.report.studies import Study
-from crlso.report.tables import seeds_in_words
-from crlso.report.text import count, listing, number, verdict, with_unit
+from crlso.report.text import count, listing, number, whole_numbers, with_unit
 
 
 @dataclass(frozen=True)
@@ -26,17 +25,15 @@ class Fact:
 def facts(study: Study) -> tuple[Fact, ...]:
     """The numbers people look for first."""
     out = []
-    best = _best(study)
+    best = best_run(study)
     if best is not None:
-        out.append(Fact("Best value found", with_unit(number(best.value), study.unit), study.metric))
+        out.append(Fact("Best value found", _value(study, best.value), study.metric))
         regret = study.regret(best.value)
         if regret is None:
-            out.append(Fact("Regret", "unknown", "the best possible value is not known"))
+            out.append(Fact("Its regret", "unknown", "the best possible value is not known"))
         else:
-            detail = f"optimum {with_unit(number(study.optimum), study.unit)}"
-            out.append(Fact("Its regret", with_unit(number(regret), study.unit), detail))
-    budgets = sorted({run.budget for run in study.runs})
-    out.append(Fact("Evaluations per run", listing([str(budget) for budget in budgets])))
+            out.append(Fact("Its regret", _value(study, regret), f"optimum {_value(study, study.optimum)}"))
+    out.append(Fact("Evaluations per run", _budgets(study)))
     runs = sum(len(series.runs) for series in study.series)
     out.append(Fact("Runs", str(runs), f"{count(len(study.series), 'method')}, {seeds_in_words(study)}"))
     return tuple(out)
@@ -46,39 +43,48 @@ def summary(study: Study, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
     """What was searched and what was found, in sentences."""
     labels = listing([series.label for series in study.series])
     wanted = "largest" if study.direction == "max" else "smallest"
+    searched = (
+        f"{labels} searched {study.bench} for the architecture with the {wanted} {study.metric}: "
+        f"{_budgets(study)} evaluations per run, {seeds_in_words(study)}."
+    )
     metric = metrics.get(study.metric)
-    meaning = f" ({metric.description.rstrip('.')})" if metric is not None and metric.description else ""
-    budgets = sorted({run.budget for run in study.runs})
-    sentences = [
-        f"{labels} searched {study.bench} for the {wanted} {study.metric}{meaning}, with "
-        f"{listing([str(b) for b in budgets])} evaluations per run and {seeds_in_words(study)}."
-    ]
-    best = _best(study)
+    meaning = [f"The metric is {metric.description.rstrip('.')}."] if metric and metric.description else []
+    return (searched, *meaning, *_found(study, metrics))
+
+
+def _found(study: Study, metrics: Mapping[str, Metric]) -> list[str]:
+    """What the best run found."""
+    best = best_run(study)
     if best is None:
-        return (*sentences, "No evaluation has worked so far, so there is no best architecture.")
-    value = with_unit(number(best.value), study.unit)
-    regret = study.regret(best.value)
+        return ["No evaluation has worked so far, so there is no best architecture."]
+    value, regret = _value(study, best.value), study.regret(best.value)
     if regret is None:
         worth = f"{value}; how far that is from the best possible is not known"
     elif regret == 0.0:
         worth = f"{value}, the best that the benchmark holds"
     else:
-        worth = f"{value}, which is {with_unit(number(regret), study.unit)} away from the best that the benchmark holds"
+        worth = f"{value}, {_value(study, regret)} away from the best that the benchmark holds"
     groups = best_runs(study)
-    found = f" Found by {who_found(study, groups[0])}." if groups else ""
-    name = f"The best architecture, {best.arch}, has" if best.arch else "The best architecture has"
-    sentences.append(f"{name} {worth}.{found}")
+    who = f" It was found by {who_found(study, groups[0])}." if groups else ""
+    sentences = [f"The best architecture has {worth}.{who}"]
     if best.report:
-        values = [f"{key} {shown}" for key, shown in report_lines(best.report, metrics)]
+        values = [f"{name} {shown}" for name, shown in report_lines(best.report, metrics)]
         sentences.append(f"Its reported metrics, which the search did not see: {listing(values)}.")
-    return tuple(sentences)
+    return sentences
 
 
-def verdicts(study: Study) -> tuple[str, ...]:
-    """Which method stands best at each checkpoint, said only as far as the intervals allow."""
-    if len(study.series) < 2:
-        return ()
-    return tuple(said for place in study.checkpoints if (said := verdict(study, place)))
+def _value(study: Study, value: float | None) -> str:
+    return with_unit(number(value, study.decimals), study.unit)
+
+
+def _budgets(study: Study) -> str:
+    return listing([str(budget) for budget in sorted({run.budget for run in study.runs})])
+
+
+def seeds_in_words(study: Study) -> str:
+    """``seed 3``, ``30 seeds (0–29)``."""
+    seeds = sorted({seed for series in study.series for seed in series.seeds})
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"{count(len(seeds), 'seed')} ({whole_numbers(seeds)})"
 
 
 def notes(study: Study) -> tuple[str, ...]:
@@ -96,10 +102,10 @@ def notes(study: Study) -> tuple[str, ...]:
         if early:
             runs = "its run" if len(series.runs) == 1 else f"{len(early)} of its {len(series.runs)} runs"
             out.append(f"{series.label}: {runs} ended early because no unseen architecture was left.")
-    if all(len(series.runs) == 1 for series in study.series):
-        methods = "" if len(study.series) == 1 else " and nothing can be said about which method is better"
+    if len(study.series) > 1 and all(len(series.runs) == 1 for series in study.series):
         out.append(
-            f"There is one seed per method: no interval can be given{methods}. Use `crlso compare` with several seeds."
+            "There is one seed per method: no interval can be given, and which method is better can not be said. "
+            "Use crlso compare with several seeds."
         )
     return tuple(out)
 
@@ -107,7 +113,7 @@ def notes(study: Study) -> tuple[str, ...]:
 _RESUME = "Run the same command again to finish it."
 
 
-def _best(study: Study) -> Run | None:
+def best_run(study: Study) -> Run | None:
     """The run with the best value; of several, one whose architecture is known."""
     sign = 1.0 if study.direction == "max" else -1.0
     known = [run for run in study.runs if math.isfinite(run.value)]

@@ -27,7 +27,7 @@ def document(width: float, height: float, title: str, parts: Iterable[str]) -> s
 
 def label_width(text: str) -> float:
     """Room for a label in pixels (a generous estimate: fonts differ)."""
-    return 6.9 * min(len(text), LONGEST) + 14.0
+    return 6.6 * min(len(text), LONGEST) + 12.0
 
 
 def label(centre: Point, text: str, color: str, *, alive: bool) -> str:

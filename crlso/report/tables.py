@@ -11,7 +11,7 @@ from crlso.protocols import Metric
 from crlso.report.palette import method_style
 from crlso.report.statistics import Spread, spread
 from crlso.report.studies import Study, differences, summarise
-from crlso.report.text import DASH, count, number, short
+from crlso.report.text import DASH, number, short
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def scores_table(study: Study) -> Table | None:
     rows = []
     for index, series in enumerate(study.series):
         cells = [TableCell(str(len(series.runs)))]
-        cells += [_estimate(summarise(series, place)) for place in study.checkpoints]
+        cells += [_estimate(summarise(series, place), study.decimals) for place in study.checkpoints]
         seconds = [run.cpu_seconds for run in series.runs if run.cpu_seconds is not None]
         cells.append(_estimate(spread(np.array(seconds)), decimals=1, median=False))
         rows.append(TableRow(series.label, method_style(index)[0], tuple(cells)))
@@ -77,7 +77,7 @@ def differences_table(study: Study) -> Table | None:
     for index, series in enumerate(others, start=1):
         found = [differences(study, series, reference, place) for place in study.checkpoints]
         if any(difference is not None for difference in found):
-            cells = tuple(_difference(difference) for difference in found)
+            cells = tuple(_difference(difference, study.decimals) for difference in found)
             rows.append(TableRow(f"{series.label} − {reference.label}", method_style(index)[0], cells))
     if not rows:
         return None
@@ -112,7 +112,7 @@ def report_table(study: Study, metrics: Mapping[str, Metric]) -> Table | None:
     )
 
 
-def _estimate(about: Spread, decimals: int | None = 3, *, median: bool = True) -> TableCell:
+def _estimate(about: Spread, decimals: int | None, *, median: bool = True) -> TableCell:
     """``mean ± sem`` over the median; the value alone where there is one seed."""
 
     def show(value: float) -> str:
@@ -126,18 +126,9 @@ def _estimate(about: Spread, decimals: int | None = 3, *, median: bool = True) -
     return TableCell(text, f"median {show(float(about.median))}" if median else "")
 
 
-def _difference(difference: Spread | None) -> TableCell:
+def _difference(difference: Spread | None, decimals: int) -> TableCell:
     if difference is None:
         return TableCell(DASH, "too few seeds")
     low, high = float(difference.low), float(difference.high)
-    text = number(float(difference.mean))
-    return TableCell(text, f"{number(low)} to {number(high)}", strong=low * high > 0.0)
-
-
-def seeds_in_words(study: Study) -> str:
-    """``seed 3``, ``30 seeds (0–29)``, ``4 seeds``."""
-    seeds = sorted({seed for series in study.series for seed in series.seeds})
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    whole = seeds[-1] - seeds[0] + 1 == len(seeds)
-    return count(len(seeds), "seed") + (f" ({seeds[0]}{DASH}{seeds[-1]})" if whole else "")
+    text = number(float(difference.mean), decimals)
+    return TableCell(text, f"{number(low, decimals)} to {number(high, decimals)}", strong=low * high > 0.0)

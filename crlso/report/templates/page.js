@@ -15,7 +15,7 @@
 
     // A logarithmic axis can not show zero: such points stand on the floor.
     function forScale(log) {
-      const floor = figure.meta.floor;
+      const floor = figure.meta.log.floor;
       return log ? heights.map((ys) => ys.map((y) => (y === null ? null : Math.max(y, floor)))) : heights;
     }
 
@@ -23,12 +23,13 @@
     if (log) {
       forScale(true).forEach((ys, i) => { figure.data[i].y = ys; });
       log.addEventListener("change", function () {
-        Plotly.update(plot, { y: forScale(log.checked) }, { "yaxis.type": log.checked ? "log" : "linear", "yaxis.autorange": true });
+        const axis = { "yaxis.type": log.checked ? "log" : "linear", "yaxis.tickmode": log.checked ? "array" : "auto", "yaxis.autorange": true };
+        Plotly.update(plot, { y: forScale(log.checked) }, axis);
       });
     }
     box.querySelectorAll('input[type="radio"]').forEach(function (radio) {
       radio.addEventListener("change", function () {
-        Plotly.restyle(plot, { visible: figure.data.map((trace) => trace.meta.view === radio.value) });
+        Plotly.restyle(plot, { visible: figure.data.map((trace) => trace.meta.view === radio.value || trace.meta.view === "both") });
       });
     });
     return Plotly.newPlot(plot, figure.data, figure.layout, config);
