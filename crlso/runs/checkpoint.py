@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,10 +26,9 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], trials: int) -> None:
     Raises:
         RunError: The disk is full or read-only; an older checkpoint stays.
     """
-    import torch  # noqa: PLC0415 (seconds to import, and runs in memory need no checkpoint)
-
+    data = dump_state({"format": FORMAT, "trials": trials, "method": dict(state)})
     with write_aside(path) as file:
-        torch.save({"format": FORMAT, "trials": trials, "method": dict(state)}, file)
+        file.write(data)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], int] | None:
@@ -42,16 +42,36 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], int] | None:
     """
     if not path.exists():
         return None
-    import torch  # noqa: PLC0415
-
     try:
-        with disk_errors(path), torch.serialization.safe_globals(_numpy_globals()):
-            data = torch.load(path, map_location="cpu", weights_only=True)
+        with disk_errors(path), path.open("rb") as file:
+            data = parse_state(file)
         if data["format"] != FORMAT:
             return None
         return data["method"], data["trials"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError):
         return None
+
+
+def dump_state(state: Mapping[str, Any]) -> bytes:
+    """Plain data, numpy arrays and tensors as the bytes of a checkpoint."""
+    import torch  # noqa: PLC0415 (seconds to import, and runs in memory need no checkpoint)
+
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def parse_state(file: IO[bytes]) -> dict[str, Any]:
+    """The inverse of :func:`dump_state`.
+
+    Raises:
+        pickle.UnpicklingError: The file holds more than plain data, numpy arrays and tensors.
+    """
+    import torch  # noqa: PLC0415
+
+    with torch.serialization.safe_globals(_numpy_globals()):
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return state
 
 
 def _numpy_globals() -> list[Any]:

@@ -1,0 +1,33 @@
+"""Every registered method keeps the contract of search methods."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from crlso.protocols import SearchMethod, SearchSpace
+from crlso.search import METHODS, make_method
+from crlso.search.testing import Build, SearchMethodContract
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"evolution": {"population": 12, "sample": 4}},
+)
+"""Settings that keep the contract short, where the defaults would not."""
+
+
+@pytest.fixture(params=[name for name, entry in METHODS.items() if importlib.util.find_spec(entry.module)])
+def method_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestContract(SearchMethodContract):
+    @pytest.fixture
+    def build(self, method_name: str) -> Build:
+        def make(space: SearchSpace, seed: int) -> SearchMethod:
+            return make_method(method_name, space, seed=seed, settings=SETTINGS.get(method_name))
+
+        return make
