@@ -204,11 +204,6 @@ def _codes(raw: RawTable, arch_column: str, space: SearchSpace) -> Codes:
             codes[row] = space.parse(text or "")
         except ArchitectureError as error:
             raise TableError(f"{raw.path}, {raw.place(row)}, column {arch_column!r}: {error}") from error
-    if (wrong := np.flatnonzero(~space.is_valid(codes))).size:
-        row = int(wrong[0])
-        raise TableError(
-            f"{raw.path}, {raw.place(row)}: {texts[row]!r} is not a valid architecture of {space.name}"
-        )
     return codes
 
 

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from benchmarks.folders import CACHE_VARIABLE, cache_folder
+from benchmarks.folders import CACHE_VARIABLE, cache_folder, make_folder
 from benchmarks.store import Header, read_table, write_table
 from benchmarks.table import TableEvaluator
 from crlso.errors import RunError, TableError
@@ -127,13 +127,12 @@ def load(cache: Path | None = None) -> TableEvaluator:
     import filelock
 
     try:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(folder / f"{NAME}.lock"):
-                if (table := _from_cache(path)) is None:  # another process may have built it in the meantime
-                    build(path)
-                    table = read_table(path)[0]
-                return table
+        make_folder(folder)
+        with disk_errors(folder), filelock.FileLock(folder / f"{NAME}.lock"):
+            if (table := _from_cache(path)) is None:  # another process may have built it in the meantime
+                build(path)
+                table = read_table(path)[0]
+            return table
     except RunError as error:
         raise RunError(f"{error} (${CACHE_VARIABLE} names the folder of the cache)") from error
 
@@ -150,20 +149,13 @@ def build(path: Path, folder: Path | None = None) -> None:
         RunError: ``path`` can not be written.
     """
     folder = source_folder() if folder is None else folder
-    space = get_space(NAME)
-    codes: Codes | None = None
+    records = {dataset: read_pickle(folder / file, sha256) for dataset, (file, sha256) in SOURCES.items()}
+    # One key per cell, a digit per edge; all three files list the cells in the same order.
+    codes = np.array([[int(digit) for digit in key] for key in records["cifar10"]], dtype=CODE_DTYPE)
     columns: dict[str, FloatArray] = {}
-    for dataset, (file, sha256) in SOURCES.items():
-        records = read_pickle(folder / file, sha256)
-        listed = np.array([[int(digit) for digit in key] for key in records], dtype=CODE_DTYPE)
-        if codes is None:
-            codes = listed
-        elif not np.array_equal(codes, listed):
-            raise TableError(f"{folder / file} lists its cells in another order than the file before")
-        columns |= _columns(dataset, list(records.values()), codes)
-    if codes is None or codes.shape != (CELLS, len(space.cardinalities)):
-        raise TableError(f"{folder}: expected {CELLS} cells")
-    write_table(path, header(), space, codes, columns)
+    for dataset, cells in records.items():
+        columns |= _columns(dataset, list(cells.values()), codes)
+    write_table(path, header(), get_space(NAME), codes, columns)
 
 
 def header() -> Header:

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.folders import make_folder
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UserError
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric, SearchSpace
-from crlso.runs.files import disk_errors, explain_os_error, write_aside
+from crlso.runs.files import explain_os_error, write_aside
 from crlso.spaces import space_from_dict
 
 if TYPE_CHECKING:
@@ -118,22 +119,21 @@ def write_table(
     head = header.to_json()
     digest = _digest(head, stored, [columns[metric.name] for metric in header.metrics])
     table = pa.table(arrays)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_aside(path) as file:
-            # Metrics are mostly distinct numbers: dictionaries would only cost time and space. Arrow's copy
-            # of the schema is left out, so that the header stands in the file once.
-            writer = pq.ParquetWriter(
-                file,
-                table.schema,
-                compression="zstd",
-                use_dictionary=False,
-                write_page_checksum=True,
-                store_schema=False,
-            )
-            with writer:
-                writer.write_table(table)
-                writer.add_key_value_metadata({_HEADER_KEY: head, _DIGEST_KEY: digest.encode()})
+    make_folder(path.parent)
+    with write_aside(path) as file:
+        # Metrics are mostly distinct numbers: dictionaries would only cost time and space. Arrow's copy
+        # of the schema is left out, so that the header stands in the file once.
+        writer = pq.ParquetWriter(
+            file,
+            table.schema,
+            compression="zstd",
+            use_dictionary=False,
+            write_page_checksum=True,
+            store_schema=False,
+        )
+        with writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({_HEADER_KEY: head, _DIGEST_KEY: digest.encode()})
 
 
 def read_header(path: Path) -> Header:

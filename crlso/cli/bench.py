@@ -22,6 +22,7 @@ TableArgument = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")]
 
 _SHOWN_TWINS = 10
+_BETTER = {"max": "larger", "min": "smaller"}
 
 
 @app.command("list", epilog="Example: crlso bench list")
@@ -97,15 +98,17 @@ def info(table: TableArgument, json: JsonOption = False) -> None:
         rows = [
             [
                 str(metric["name"]),
-                str(metric["direction"]),
+                _BETTER[str(metric["direction"])],
                 _number(metric["optimum"]),
                 str(metric["unit"]),
                 str(metric["missing"] or ""),
-                str(metric["description"]),
             ]
             for metric in metrics
         ]
-        _print_table(["metric", "better", "best", "unit", "missing", "what"], rows, right=(2, 4))
+        _print_table(["metric", "better", "best", "unit", "missing"], rows, right=(2, 4))
+        for metric in metrics:
+            typer.echo(f"{metric['name']}: {metric['description']}")
+        typer.echo("")
         for key, value in loaded.fingerprint.items():
             typer.echo(f"{key}: {value}")
 
@@ -187,7 +190,7 @@ def import_file(
         rows = [
             [
                 key,
-                {"max": "larger is better", "min": "smaller is better"}[value.direction],
+                f"{_BETTER[value.direction]} is better",
                 imported.reasons[key],
                 value.unit,
                 str(_missing(table, key) or ""),

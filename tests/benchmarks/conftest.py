@@ -1,27 +1,22 @@
-"""One cache of the built-in table for all tests of this folder, and a data folder of each test's own."""
+"""The cache that all tests share, and a data folder of each test's own."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from benchmarks import TableEvaluator
-from benchmarks import nasbench201 as nb201
 from benchmarks.folders import CACHE_VARIABLE, DATA_VARIABLE
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="session")
-def nasbench201(cache: Path) -> TableEvaluator:
-    return nb201.load(cache)
+@pytest.fixture
+def cache(nasbench201: TableEvaluator) -> Path:
+    """The cache folder, with the built-in table in it."""
+    return Path(os.environ[CACHE_VARIABLE])
 
 
 @pytest.fixture(autouse=True)
-def own_folders(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+def own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data-home"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.store import Header, read_header, read_table, write_table
-from crlso.errors import TableError
+from crlso.errors import RunError, TableError
 from crlso.protocols import Metric
 from crlso.spaces import get_space, space_to_dict
 from tests.benchmarks.samples import random_table
@@ -120,3 +121,37 @@ def test_reserved_column_names_are_refused(tmp_path: Path) -> None:
     codes = np.concatenate(list(SPACE.enumerate()))[:1]
     with pytest.raises(TableError, match="can not be named 'code'"):
         write_table(tmp_path / "t.parquet", header, SPACE, codes, {"code": np.zeros(1)})
+
+
+def test_a_null_is_damage(path: Path) -> None:
+    raw = pq.read_table(path)
+    metadata = pq.read_metadata(path).metadata
+    values = pa.array([None, *raw.column("accuracy").to_pylist()[1:]])
+    changed = raw.set_column(2, "accuracy", values)
+    pq.write_table(
+        changed.replace_schema_metadata({k: v for k, v in metadata.items() if b"crlso" in k}), path
+    )
+    with pytest.raises(TableError, match="a value is null"):
+        read_table(path)
+
+
+def test_a_file_that_may_not_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    with pytest.raises(RunError, match="permission denied"):
+        read_table(path)
+    with pytest.raises(TableError):
+        read_header(path.parent)
+
+
+def test_metrics_whose_names_begin_alike(tmp_path: Path) -> None:
+    names = ("a", "a.b", "code.x", "a/b", "[bold]a")
+    metrics = tuple(Metric(name, "max", "", "x") for name in names)
+    codes = np.concatenate(list(SPACE.enumerate()))[:2]
+    columns = {name: np.array([i, i + 0.5]) for i, name in enumerate(names)}
+    write_table(tmp_path / "t.parquet", Header("t", space_to_dict(SPACE), metrics, 2), SPACE, codes, columns)
+    table, _ = read_table(tmp_path / "t.parquet")
+    for name in names:
+        np.testing.assert_array_equal(table.column(name), columns[name])
