@@ -88,11 +88,6 @@ class CellClasses:
         keys, representatives = self._representatives[rule]
         return representatives[np.searchsorted(keys, self.keys(codes, rule))]
 
-    def network(self, code: Sequence[int]) -> Network:
-        """The graph of operations that the exact rule compares, numbered in the order of the edges."""
-        reduced = self._reduced(np.asarray(code, dtype=np.int16)[None])
-        return self._network(reduced[0].tolist())
-
     def _reach(self, open_edges: BoolArray) -> tuple[BoolArray, BoolArray]:
         """``[n, nodes]`` each: reached from the input; reaching the output; by open edges ``[n, edges]``."""
         forward = np.zeros((len(open_edges), self._nodes), dtype=np.bool_)

@@ -14,6 +14,7 @@ from crlso.spaces import codes as code_tools
 from crlso.spaces.batching import make_batch
 from crlso.spaces.declared import declaration
 from crlso.spaces.roles import Roles, check_operations
+from crlso.spaces.texts import shown
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -84,6 +85,11 @@ class ChoiceChain:
         return len(self._choices) + 2
 
     @property
+    def roles(self) -> Roles:
+        """Which options are zero or identity."""
+        return self._roles
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules of sameness that it has; there is no published one."""
         return ("code", "exact")
@@ -120,16 +126,16 @@ class ChoiceChain:
         for place, options in enumerate(self._choices):
             part = parts[place] if place < len(parts) else ""
             if part.strip() not in options:
-                found = repr(part.strip()) if place < len(parts) else "the end of the text"
+                found = shown(part.strip()) if place < len(parts) else "the end of the text"
                 raise ArchitectureError(
-                    f"character {min(at, len(text))} of {text!r}: expected one of {', '.join(options)} "
+                    f"character {min(at, len(text))} of {shown(text)}: expected one of {', '.join(options)} "
                     f"at place {place}, got {found}"
                 )
             code.append(options.index(part.strip()))
             at += len(part) + len(SEPARATOR)
         if len(parts) > len(self._choices):
             raise ArchitectureError(
-                f"character {at - 1} of {text!r}: expected the end of the text "
+                f"character {at - 1} of {shown(text)}: expected the end of the text "
                 f"after {len(self._choices)} choices"
             )
         return np.array(code, dtype=CODE_DTYPE)

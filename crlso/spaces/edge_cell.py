@@ -15,6 +15,7 @@ from crlso.spaces.batching import make_batch
 from crlso.spaces.canonical import CellClasses
 from crlso.spaces.declared import declaration
 from crlso.spaces.roles import Roles, check_operations
+from crlso.spaces.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -251,8 +252,8 @@ class _Reader:
         )
         name = self._text[self._at : stop]
         if name not in self._space.operations:
-            shown = repr(name) if name else self._here()
-            self._fail(f"one of {', '.join(self._space.operations)}", shown)
+            found = shown(name) if name else self._here()
+            self._fail(f"one of {', '.join(self._space.operations)}", found)
         self._at = stop
         return self._space.operations.index(name)
 
@@ -262,8 +263,8 @@ class _Reader:
         while self._text[self._at + digits : self._at + digits + 1].isdigit():
             digits += 1
         if self._text[self._at : self._at + digits] != str(source):
-            shown = self._text[self._at : self._at + digits]
-            self._fail(f"source node {source} (edge {source}->{node})", repr(shown) if shown else None)
+            given = self._text[self._at : self._at + digits]
+            self._fail(f"source node {source} (edge {source}->{node})", shown(given) if given else None)
         self._at += digits
 
     def _here(self) -> str:
@@ -271,7 +272,7 @@ class _Reader:
 
     def _fail(self, allowed: str, found: str | None = None) -> None:
         raise ArchitectureError(
-            f"character {self._at} of {self._text!r}: expected {allowed}, got {found or self._here()}"
+            f"character {self._at} of {shown(self._text)}: expected {allowed}, got {found or self._here()}"
         )
 
 

@@ -18,6 +18,7 @@ from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule
 from crlso.spaces import codes as code_tools
 from crlso.spaces.batching import select_batch
 from crlso.spaces.roles import check_operations
+from crlso.spaces.texts import shown
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -32,6 +33,7 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 _INPUTS = 2
+_CHUNK = 1024  # codes per chunk of an enumeration: they are long
 
 
 @final
@@ -137,19 +139,21 @@ class FreeTopologySpace:
 
     def _parse_group(self, group: str, at: int, cell: int, node: int, code: Code) -> None:
         if len(group) < 2 or group[0] != "|" or group[-1] != "|":
-            raise ArchitectureError(f"character {at}: expected |operation~predecessor|..., got {group!r}")
+            raise ArchitectureError(
+                f"character {at}: expected |operation~predecessor|..., got {shown(group)}"
+            )
         at += 1
         for part in group[1:-1].split("|"):
             name, _, source = part.partition("~")
             if name not in self._operations:
                 raise ArchitectureError(
-                    f"character {at}: expected one of {', '.join(self._operations)}, got {name!r}"
+                    f"character {at}: expected one of {', '.join(self._operations)}, got {shown(name)}"
                 )
             allowed = range(node + _INPUTS)
             if source not in map(str, allowed):
                 where = at + len(name) + 1
                 raise ArchitectureError(
-                    f"character {where}: expected a predecessor from 0 to {allowed[-1]}, got {source!r}"
+                    f"character {where}: expected a predecessor from 0 to {allowed[-1]}, got {shown(source)}"
                 )
             offset = int(source) * len(self._operations) + self._operations.index(name)
             bit = self._starts[cell * self._nodes + node] + offset
@@ -192,7 +196,7 @@ class FreeTopologySpace:
         while values:
             block.append([int(bit) for v, w in zip(values, widths, strict=True) for bit in f"{v:0{w}b}"])
             values = _next(values, widths)
-            if len(block) == 4096 or not values:
+            if len(block) == _CHUNK or not values:
                 yield np.array(block, dtype=CODE_DTYPE)
                 block = []
 

@@ -19,6 +19,7 @@ from crlso.errors import ArchitectureError, UserError
 from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule
 from crlso.spaces import codes as code_tools
 from crlso.spaces.batching import select_batch
+from crlso.spaces.texts import shown
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -112,7 +113,7 @@ class NASBench101Space:
 
     def sample(self, n: int, rng: np.random.Generator) -> Codes:
         """``[n, d]``: uniform over the valid codes (by rejection), with replacement."""
-        kept = [code_tools.sample_uniform(0, self.cardinalities, rng)]
+        kept = [code_tools.sample_uniform(min(n, 0), self.cardinalities, rng)]  # refuses a negative n
         missing = n
         while missing > 0:
             drawn = code_tools.sample_uniform(4 * missing + 16, self.cardinalities, rng)
@@ -123,7 +124,7 @@ class NASBench101Space:
     def enumerate(self) -> Iterator[Codes]:
         """All valid codes in lexicographic order, in chunks: hundreds of millions."""
         operations = np.concatenate(list(code_tools.enumerate_codes((len(OPERATIONS),) * _INNER)))
-        for block in code_tools.enumerate_codes((2,) * _BITS, chunk=1024):
+        for block in code_tools.enumerate_codes((2,) * _BITS, chunk=256):
             padded = np.concatenate([block, np.zeros((len(block), _INNER), dtype=CODE_DTYPE)], axis=1)
             if len(good := block[self.is_valid(padded)]):
                 yield np.concatenate(
@@ -289,7 +290,9 @@ def _read(text: str) -> tuple[list[list[int]], list[str]]:
         inner = 0 < vertex < len(operations) - 1
         allowed = OPERATIONS if inner else ("input",) if vertex == 0 else ("output",)
         if name not in allowed:
-            raise ArchitectureError(f"ops, vertex {vertex}: expected {' or '.join(allowed)}, got {name!r}")
+            raise ArchitectureError(
+                f"ops, vertex {vertex}: expected {' or '.join(allowed)}, got {shown(name)}"
+            )
     size = len(operations)
     if not isinstance(matrix, list) or len(matrix) != size:
         raise ArchitectureError(f"matrix: must have one row for each of the {size} operations")
@@ -298,7 +301,7 @@ def _read(text: str) -> tuple[list[list[int]], list[str]]:
             raise ArchitectureError(f"matrix, row {u}: must be a list of {size} entries")
         for v, entry in enumerate(row):
             if entry not in (0, 1) or isinstance(entry, float | bool):
-                raise ArchitectureError(f"matrix, row {u}, column {v}: must be 0 or 1, got {entry!r}")
+                raise ArchitectureError(f"matrix, row {u}, column {v}: must be 0 or 1, got {shown(entry)}")
             if entry and v <= u:
                 raise ArchitectureError(f"matrix, row {u}, column {v}: must be 0 (upper triangle only)")
     return matrix, operations

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from crlso.errors import ArchitectureError, UserError
 from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule, SearchSpace
 from crlso.spaces import codes as code_tools
+from crlso.spaces.texts import shown
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -98,7 +99,7 @@ class Subset:
         code = self._space.parse(text)
         if not self.is_valid(code)[0]:
             raise ArchitectureError(
-                f"{text!r} is not among the {self.size} listed architectures of {self.name!r}"
+                f"{shown(text)} is not among the {self.size} listed architectures of {self.name!r}"
             )
         return code
 
