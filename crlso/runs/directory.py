@@ -27,6 +27,10 @@ TRIALS: Final = "trials.jsonl"
 CHECKPOINT: Final = "checkpoint.pt"
 DIAGNOSTICS: Final = "diagnostics.npz"
 SUMMARY: Final = "summary.json"
+CHECKPOINT_SECONDS: Final = 2.0
+"""Least time between two checkpoints."""
+CHECKPOINT_COST: Final = 20
+"""And so many times what writing one takes, so that this stays below a twentieth of the work."""
 
 
 class RunStore(Protocol):
@@ -106,8 +110,8 @@ class DirectoryStore:
         self._log.append(trial.line(self._metric))
 
     def told(self, method: SearchMethod, trials: int) -> None:
-        """Writes a checkpoint when two seconds have passed, or more where writing is slow."""
-        if time.perf_counter() - self._saved_at > max(2.0, 20 * self._save_cost):
+        """Writes a checkpoint when some time has passed, longer where writing is slow."""
+        if time.perf_counter() - self._saved_at >= max(CHECKPOINT_SECONDS, CHECKPOINT_COST * self._save_cost):
             self._save(method, trials)
 
     def finish(self, method: SearchMethod, result: SearchResult) -> None:

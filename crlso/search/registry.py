@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ def make_settings(name: str, settings: Mapping[str, Any] | None = None) -> Any:
     for key, value in (settings or {}).items():
         if key not in known:
             raise UnknownNameError(f"setting of {name}", key, known)
-        values[key] = _convert(f"{name}: {key}", value, hints[key])
+        values[key] = convert_value(f"{name}: {key}", value, hints[key])
     return kind(**values)
 
 
@@ -156,8 +157,18 @@ _BOOLEANS: Final = {
 }
 
 
-def _convert(label: str, value: Any, kind: Any) -> Any:
-    """``value``, if need be read from text, as the annotated type ``kind`` of a settings field."""
+def convert_value(label: str, value: Any, kind: Any) -> Any:
+    """A value, if need be read from text, as the type of a settings field.
+
+    Args:
+        label: Names the setting in messages.
+        value: Text, number, truth value, list or ``None``.
+        kind: The field's type: ``int``, ``float``, ``bool``, ``str``, ``Literal[...]``, ``tuple[T, ...]`` or
+            ``T | None``.
+
+    Raises:
+        UserError: The value is of another type, or not finite.
+    """
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
         return _convert_optional(label, value, options)
@@ -166,8 +177,10 @@ def _convert(label: str, value: Any, kind: Any) -> Any:
             return value
         raise UserError(f"{label}={value}; choose one of {', '.join(map(str, options))}")
     if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        return tuple(_convert(label, part, options[0]) for part in parts)
+        parts = value.split(",") if isinstance(value, str) and value else value or ()
+        if not isinstance(parts, list | tuple):
+            raise UserError(f"{label}={value}; it must be a list")
+        return tuple(convert_value(label, part, options[0]) for part in parts)
     if kind is bool and isinstance(value, str):
         value = _BOOLEANS.get(value.lower(), value)
     elif kind in (int, float) and isinstance(value, str):
@@ -180,6 +193,8 @@ def _convert(label: str, value: Any, kind: Any) -> Any:
             kind, str(kind)
         )
         raise UserError(f"{label}={value}; it must be {wanted}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{label}={value}; it must be a finite number")
     return value
 
 
@@ -187,7 +202,7 @@ def _convert_optional(label: str, value: Any, options: tuple[Any, ...]) -> Any:
     if value is None or (isinstance(value, str) and value.lower() == "none"):
         return None
     (inner,) = (option for option in options if option is not types.NoneType)
-    return _convert(label, value, inner)
+    return convert_value(label, value, inner)
 
 
 def _number(text: str, kind: type[int] | type[float]) -> int | float | str:
