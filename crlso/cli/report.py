@@ -30,14 +30,18 @@ def report(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make one HTML file that opens offline: curves, figures, best cells, latent space, settings."""
+    """Make one HTML file that opens offline: curves, figures, best cells, latent space, settings.
+
+    Example: crlso report runs/first runs/second --out report.html
+    """
     with user_errors():
         from crlso.report.build import make_page, read_all, write_page  # noqa: PLC0415 (plotly, scipy)
         from crlso.report.page import as_plain  # noqa: PLC0415
 
-        names = dict.fromkeys(run.bench for run in read_all(dirs))
+        runs = read_all(dirs)
+        names = dict.fromkeys(run.bench for run in runs)
         evaluators, notes = _evaluators(list(names), bench or [])
-        page = make_page(dirs, evaluator=evaluators, notes=notes)
+        page = make_page(runs, evaluator=evaluators, notes=notes)
         file = write_page(page, out if out is not None else dirs[0] / FILE_NAME)
         if json:
             print_json({"report": str(file), **as_plain(page)})
@@ -66,7 +70,7 @@ def _evaluators(names: list[str], tables: list[str]) -> tuple[dict[str, Evaluato
             found[name] = benchmarks.load(name)
         except UserError as error:
             notes.append(
-                f"The table of {name!r} can not be loaded ({error}): units, true values in the latent space and "
-                "drawings are left out."
+                f"The table of {name!r} can not be loaded ({error}): units and true values in the latent "
+                "space are left out."
             )
     return found, tuple(notes)

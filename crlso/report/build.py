@@ -8,9 +8,10 @@ from pathlib import Path
 from crlso.errors import UserError
 from crlso.protocols import Evaluator, SearchSpace
 from crlso.report.page import Page, footer, render, study_page, title
-from crlso.report.reading import Run, read_directory
-from crlso.report.studies import group
+from crlso.report.reading import WANTED, Run, read_directory
+from crlso.report.studies import Study, group
 from crlso.runs.files import disk_errors, write_aside
+from crlso.spaces import BUILT_IN, get_space
 
 
 def build(
@@ -25,9 +26,9 @@ def build(
     Args:
         dirs: Run directories; those on the same benchmark and metric share one set of plots.
         out: The file to write; missing folders are made.
-        evaluator: Knows units, the optimum and the true values behind the latent space's points. One evaluator
-            serves the runs on the benchmark of its name (all runs, if they are on one benchmark); several come
-            by benchmark name.
+        evaluator: Knows units, the optimum and the true values behind the latent space's points. One
+            evaluator serves the runs on the benchmark of its name (all runs, if they are on one benchmark);
+            several come by benchmark name.
         space: Draws the cells where no evaluator is at hand.
 
     Returns:
@@ -36,7 +37,7 @@ def build(
     Raises:
         RunError: A directory is no run directory, a file in it is damaged, or ``out`` can not be written.
     """
-    return write_page(make_page(dirs, evaluator=evaluator, space=space), out)
+    return write_page(make_page(read_all(dirs), evaluator=evaluator, space=space), out)
 
 
 def write_page(page: Page, out: Path) -> Path:
@@ -53,29 +54,47 @@ def write_page(page: Page, out: Path) -> Path:
 
 
 def make_page(
-    dirs: Sequence[Path],
+    runs: Sequence[Run],
     *,
     evaluator: Evaluator | Mapping[str, Evaluator] | None = None,
     space: SearchSpace | None = None,
     notes: Sequence[str] = (),
 ) -> Page:
-    """What the page says, before it is HTML; arguments as of :func:`build`, ``notes`` stand on top."""
-    if not dirs:
-        raise UserError("no directory given; give one or more made by `crlso search` or `crlso compare`")
-    runs = read_all(dirs)
+    """What the page says, before it is HTML.
+
+    Args:
+        runs: What :func:`read_all` read.
+        evaluator: As of :func:`build`.
+        space: As of :func:`build`.
+        notes: Sentences that stand on top of the page.
+    """
     known = _by_bench(runs, evaluator)
     studies = group(runs, known)
     pages = []
     for number, study in enumerate(studies, start=1):
         own = known.get(study.bench)
-        pages.append(study_page(study, f"study-{number}", own, space if own is None else own.space))
-    return Page(title(studies, dirs), tuple(notes), tuple(pages), footer())
+        drawn = own.space if own is not None else space or _built_in_space(study)
+        pages.append(study_page(study, f"study-{number}", own, drawn))
+    return Page(title(studies), tuple(notes), tuple(pages), footer())
 
 
 def read_all(dirs: Sequence[Path]) -> tuple[Run, ...]:
-    """The runs of all directories; a directory given twice counts once."""
+    """The runs of all directories; a directory given twice counts once.
+
+    Raises:
+        UserError: No directory.
+        RunError: A directory is no run directory, or a file in it is damaged.
+    """
+    if not dirs:
+        raise UserError(f"no directory; {WANTED}")
     once = {path.resolve(): path for path in reversed(dirs)}
     return tuple(run for path in reversed(once.values()) for run in read_directory(path))
+
+
+def _built_in_space(study: Study) -> SearchSpace | None:
+    """The space that the settings of a study name, if it comes with the package."""
+    name = study.runs[0].config.get("space")
+    return get_space(name) if isinstance(name, str) and name in BUILT_IN else None
 
 
 def _by_bench(

@@ -10,18 +10,23 @@ from markupsafe import Markup
 
 from crlso.errors import UserError
 from crlso.protocols import Metric, SearchSpace
-from crlso.report.drawing import draw_svg
+from crlso.report.drawing import Drawing, draw
 from crlso.report.reading import Run
 from crlso.report.studies import Study
 from crlso.report.text import count, listing, number, short, with_unit
 
 MOST = 6
 """So many cards; more only where every method has a best architecture of its own."""
+CARD_WIDTH = 310.0
+"""Room for a drawing in a card, where three stand beside each other."""
 
 
 @dataclass(frozen=True)
 class CellCard:
-    """One architecture: what it is worth, its drawing (None where its space is unknown), who found it."""
+    """One architecture: what it is worth, its drawing (None where its space is unknown), who found it.
+
+    ``wide``: the drawing needs the width of the page.
+    """
 
     arch: str
     value: str
@@ -29,6 +34,7 @@ class CellCard:
     report: tuple[tuple[str, str], ...]
     found: str
     svg: Markup | None
+    wide: bool
 
 
 def best_runs(study: Study) -> list[list[Run]]:
@@ -53,6 +59,7 @@ def cell_cards(
     cards = []
     for place in sorted(set(wanted)):
         runs = ranked[place]
+        drawing = _drawing(runs[0].arch or "", space)
         first, regret = runs[0], study.regret(runs[0].value)
         cards.append(
             CellCard(
@@ -63,7 +70,8 @@ def cell_cards(
                 else f"regret {with_unit(number(regret, study.decimals), study.unit)}",
                 report=report_lines(first.report, metrics),
                 found=f"Found by {who_found(study, runs)}.",
-                svg=_drawing(first.arch or "", space),
+                svg=None if drawing is None else Markup(drawing.svg),  # its texts are escaped
+                wide=drawing is not None and drawing.width > CARD_WIDTH,
             )
         )
     return tuple(cards)
@@ -89,11 +97,11 @@ def who_found(study: Study, runs: list[Run]) -> str:
     return listing(parts)
 
 
-def _drawing(arch: str, space: SearchSpace | None) -> Markup | None:
+def _drawing(arch: str, space: SearchSpace | None) -> Drawing | None:
     """The drawing, None where the space is unknown or does not have this architecture."""
     if space is None:
         return None
     try:
-        return Markup(draw_svg(space, space.parse(arch)))
+        return draw(space, space.parse(arch))
     except UserError:
         return None

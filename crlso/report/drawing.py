@@ -6,7 +6,8 @@ screen for NAS-Bench-201-like cells, so that labels keep their size there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from crlso.protocols import Code, SearchSpace
@@ -19,6 +20,15 @@ RADIUS = 17.0
 MARGIN = 6.0
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """An ``<svg>`` element and its natural size in CSS pixels."""
+
+    svg: str
+    width: float
+    height: float
+
+
 def draw_svg(space: SearchSpace, code: Code) -> str:
     """Draw one architecture.
 
@@ -29,14 +39,20 @@ def draw_svg(space: SearchSpace, code: Code) -> str:
     Returns:
         An ``<svg>`` element without any outside reference; its accessible name is the architecture's text.
     """
+    return draw(space, code).svg
+
+
+def draw(space: SearchSpace, code: Code) -> Drawing:
+    """As :func:`draw_svg`, with the size."""
     return render(sketch(space, code), space.operations, title=space.format(code))
 
 
-def render(picture: Sketch, operations: Sequence[str], *, title: str) -> str:
-    """Draw a sketch; ``operations`` fixes the colours, so that they are the same in all drawings of a space."""
+def render(picture: Sketch, operations: Sequence[str], *, title: str) -> Drawing:
+    """Draw a sketch; ``operations`` fixes the colours, which are the same in all drawings of a space."""
     colors = operation_colors(operations)
-    draw = _edge_cell if picture.edge_cell else _layered
-    return draw(picture, colors, title)
+    drawn = _edge_cell if picture.edge_cell else _layered
+    width, height, parts = drawn(picture, colors)
+    return Drawing(svg.document(width, height, title, parts), width, height)
 
 
 def operation_colors(operations: Iterable[str]) -> dict[str, str]:
@@ -46,7 +62,7 @@ def operation_colors(operations: Iterable[str]) -> dict[str, str]:
     return {**colors, NONE: DEAD}
 
 
-def _edge_cell(picture: Sketch, colors: dict[str, str], title: str) -> str:
+def _edge_cell(picture: Sketch, colors: Mapping[str, str]) -> tuple[float, float, list[str]]:
     """Nodes in a column, operations as labels on the edges: neighbours straight, the others as arcs.
 
     Arcs from even nodes run on the right, from odd ones on the left; the further they reach, the further out.
@@ -77,7 +93,7 @@ def _edge_cell(picture: Sketch, colors: dict[str, str], title: str) -> str:
         labels.append(svg.label(middle, edge.operation, color, alive=edge.alive))
     circles = [_circle(centre, y, node) for y, node in zip(ys, picture.nodes, strict=True)]
     width, height = left + right + 2 * MARGIN, ys[-1] + RADIUS + MARGIN
-    return svg.document(width, height, title, [*lines, *circles, *labels])
+    return width, height, [*lines, *circles, *labels]
 
 
 def _circle(x: float, y: float, node: Node) -> str:
@@ -85,17 +101,19 @@ def _circle(x: float, y: float, node: Node) -> str:
     fill = "#ffffff" if node.kind == "inner" else tint(ink, 0.12)
     dash = "" if node.alive else ' stroke-dasharray="3 3"'
     return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS:g}" fill="{fill}" stroke="{ink}" stroke-width="1.6"{dash}/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS:g}" fill="{fill}" stroke="{ink}" '
+        f'stroke-width="1.6"{dash}/>'
         f'<text x="{x:.1f}" y="{y + 4.2:.1f}" text-anchor="middle" font-weight="600" fill="{ink}">'
         f"{escape(node.label)}</text>"
     )
 
 
-def _layered(picture: Sketch, colors: dict[str, str], title: str) -> str:
+def _layered(picture: Sketch, colors: Mapping[str, str]) -> tuple[float, float, list[str]]:
     """Operations as boxes in rows."""
     widths = [svg.label_width(node.label) + 8.0 for node in picture.nodes]
     ends = [(edge.source, edge.target) for edge in picture.edges]
-    places = layered(widths, ends, gap=16.0, bend=8.0)
+    outputs = [i for i, node in enumerate(picture.nodes) if node.kind == "output"]
+    places = layered(widths, ends, last=outputs, gap=16.0, bend=8.0)
     box, step = 28.0, 66.0
 
     def y(row: int) -> float:
@@ -111,6 +129,4 @@ def _layered(picture: Sketch, colors: dict[str, str], title: str) -> str:
     for node, (x, row), width in zip(picture.nodes, places.centres, widths, strict=True):
         color = colors.get(node.operation, INK) if node.alive else DEAD
         boxes.append(svg.box((MARGIN + x, y(row)), width, box, node.label, color, alive=node.alive))
-    return svg.document(
-        places.width + 2 * MARGIN, y(places.rows - 1) + box / 2 + MARGIN, title, [*lines, *boxes]
-    )
+    return places.width + 2 * MARGIN, y(places.rows - 1) + box / 2 + MARGIN, [*lines, *boxes]

@@ -16,9 +16,9 @@ from crlso.report.statistics import spread
 from crlso.report.studies import Study
 from crlso.runs.trials import Trial
 
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 BACKGROUND_POINTS = 3000
-"""At most so many points of the latent space are drawn; more make the page slow and the picture no clearer."""
+"""At most so many points of the latent space are drawn; more make the page slow and nothing clearer."""
 DECADES = 4
 """A logarithmic axis reaches no further down from the highest mean."""
 
@@ -82,6 +82,8 @@ def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figur
     layout = _layout("evaluations", f"{study.quantity} ({study.unit})" if study.unit else study.quantity)
     scale = _log_scale(np.concatenate(positive)) if study.optimum is not None else {}
     layout["yaxis"] |= scale.get("axis", {})
+    longest = max(series.scores.shape[1] for series in study.series)
+    layout["xaxis"]["range"] = [1 - 0.02 * longest, 1.02 * longest]
     several = any(len(series.runs) > 1 for series in study.series)
     switches = (("log",) if scale else ()) + (("median",) if several else ())
     title = f"{study.quantity.capitalize()} after each evaluation"
@@ -89,7 +91,7 @@ def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figur
 
 
 def _log_scale(positive: FloatArray) -> dict[str, Any]:
-    """A logarithmic axis whose lowest tick stands for zero and all below it; empty where nothing is positive."""
+    """A logarithmic axis whose lowest tick stands for zero; empty where nothing is positive."""
     if not positive.size:
         return {}
     top = math.ceil(math.log10(positive.max()))
@@ -224,7 +226,7 @@ def _background(points: FloatArray, performance: Performance) -> dict[str, Any]:
     keep = np.linspace(0, len(points) - 1, min(len(points), BACKGROUND_POINTS)).astype(np.int64)
     values = performance.values[keep]
     known = values[np.isfinite(values)]
-    # The worst cells (at chance level) lie far below all others: without a cut they would take all the colours.
+    # The worst cells (at chance level) lie far below all others: uncut they would take all the colours.
     worst, best = (5.0, 100.0) if performance.larger_is_better else (0.0, 95.0)
     low, high = np.percentile(known, [worst, best]).tolist() if known.size else (0.0, 1.0)
     order = np.argsort(np.where(np.isfinite(values), values, -np.inf))

@@ -1,16 +1,19 @@
 """Places for the nodes of a drawing: rows from input to output, few crossings, no edge through a node.
 
-The method of Sugiyama, Tagawa and Toda (1981): nodes go into rows by their longest path from an input; an edge that skips rows
-gets a bend in each; barycentre sweeps order the rows; places come from a least-squares fit that keeps the distances.
+The method of Sugiyama, Tagawa and Toda (1981): nodes go into rows by their longest path from an input; an
+edge that skips rows gets a bend in each; barycentre sweeps order the rows; places come from a least-squares
+fit that keeps the distances.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from crlso.protocols import FloatArray
@@ -23,7 +26,7 @@ class Layout:
     """Centres of the nodes, and for each edge the points it passes, source and target included.
 
     Attributes:
-        centres: ``(x, row)`` of each node; ``x`` in pixels with the leftmost box edge at 0, ``row`` counted from 0.
+        centres: ``(x, row)`` of each node, ``x`` in pixels from the left edge of the leftmost box.
         routes: For each edge its points ``(x, row)``.
         width: Width of the whole in pixels.
         rows: Number of rows.
@@ -35,18 +38,26 @@ class Layout:
     rows: int
 
 
-def layered(widths: Sequence[float], edges: Sequence[tuple[int, int]], gap: float, bend: float) -> Layout:
+def layered(
+    widths: Sequence[float],
+    edges: Sequence[tuple[int, int]],
+    *,
+    last: Sequence[int] = (),
+    gap: float,
+    bend: float,
+) -> Layout:
     """Lay out an acyclic graph in rows.
 
     Args:
         widths: Width of each node's box.
         edges: ``(source, target)``; the graph has no cycle.
+        last: Nodes that stand in a row below all others (the outputs).
         gap: Least distance between neighbours in a row.
         bend: Room for an edge that passes through a row.
     """
-    row = _rows(len(widths), edges)
+    row = _rows(len(widths), edges, last)
     chains, total = _chains(row, edges, len(widths))
-    links = [pair for chain in chains for pair in zip(chain, chain[1:], strict=False)]
+    links = [pair for chain in chains for pair in itertools.pairwise(chain)]
     level = dict(enumerate(row))
     for chain in chains:
         level.update({node: level[chain[0]] + step for step, node in enumerate(chain)})
@@ -63,8 +74,8 @@ def layered(widths: Sequence[float], edges: Sequence[tuple[int, int]], gap: floa
     )
 
 
-def _rows(size: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """Longest path from a node without predecessor; a node nothing leads to stands just before its first user."""
+def _rows(size: int, edges: Sequence[tuple[int, int]], last: Sequence[int]) -> list[int]:
+    """Longest path from a source; a source other than node 0 stands just before its first user."""
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(size))
     graph.add_edges_from(edges)
@@ -76,6 +87,10 @@ def _rows(size: int, edges: Sequence[tuple[int, int]]) -> list[int]:
         after = [row[s] for s in graph.successors(node)]
         if node != 0 and after and not list(graph.predecessors(node)):
             row[node] = min(after) - 1
+    sinks = [node for node in last if not graph.out_degree(node)]
+    others = [row[node] for node in range(size) if node not in sinks]
+    for node in sinks:
+        row[node] = max(others, default=-1) + 1
     return row
 
 
@@ -99,33 +114,38 @@ def _ordered(level: Mapping[int, int], links: Sequence[tuple[int, int]]) -> list
     for source, target in links:
         above[target].append(source)
         below[source].append(target)
-    best, fewest = [list(nodes) for nodes in order], _crossings(order, links)
+    place = np.zeros(len(level))
+    for nodes in order:
+        place[nodes] = np.arange(len(nodes))
+    pairs = _by_row(level, links)
+    best, fewest = [list(nodes) for nodes in order], _crossings(place, pairs)
     for sweep in range(SWEEPS):
-        downwards = sweep % 2 == 0
-        neighbours = above if downwards else below
-        for nodes in order if downwards else reversed(order):
-            place = {node: i for row_nodes in order for i, node in enumerate(row_nodes)}
-            middle = {
-                node: float(np.mean([place[other] for other in neighbours[node]]))
-                if neighbours[node]
-                else place[node]
-                for node in nodes
-            }
+        neighbours = above if sweep % 2 == 0 else below
+        for nodes in order if sweep % 2 == 0 else reversed(order):
+            middle = {n: float(place[neighbours[n]].mean()) if neighbours[n] else place[n] for n in nodes}
             nodes.sort(key=lambda node: middle[node])
-        crossings = _crossings(order, links)
+            place[nodes] = np.arange(len(nodes))
+        crossings = _crossings(place, pairs)
         if crossings < fewest:
             best, fewest = [list(nodes) for nodes in order], crossings
     return best
 
 
-def _crossings(order: Sequence[Sequence[int]], links: Sequence[tuple[int, int]]) -> int:
-    place = {node: (row, i) for row, nodes in enumerate(order) for i, node in enumerate(nodes)}
-    spans = [(place[s], place[t]) for s, t in links]
-    return sum(
-        a[0][0] == b[0][0] and (a[0][1] - b[0][1]) * (a[1][1] - b[1][1]) < 0
-        for i, a in enumerate(spans)
-        for b in spans[:i]
-    )
+def _by_row(level: Mapping[int, int], links: Sequence[tuple[int, int]]) -> list[NDArray[np.int64]]:
+    """Links ``[k, 2]`` that leave each row."""
+    rows: dict[int, list[tuple[int, int]]] = {}
+    for source, target in links:
+        rows.setdefault(level[source], []).append((source, target))
+    return [np.array(pairs, dtype=np.int64) for pairs in rows.values()]
+
+
+def _crossings(place: FloatArray, pairs: Sequence[NDArray[np.int64]]) -> int:
+    """Number of pairs of links that cross, from each node's place in its row."""
+    total = 0
+    for links in pairs:
+        upper, lower = place[links].T
+        total += int(((upper[:, None] - upper) * (lower[:, None] - lower) < 0).sum()) // 2
+    return total
 
 
 def _placed(
@@ -139,7 +159,7 @@ def _placed(
     x = np.zeros(len(size))
     offsets = []
     for nodes in order:
-        steps = [(size[a] + size[b]) / 2 + gap for a, b in zip(nodes, nodes[1:], strict=False)]
+        steps = [(size[a] + size[b]) / 2 + gap for a, b in itertools.pairwise(nodes)]
         offset = np.concatenate([[0.0], np.cumsum(steps)])
         offsets.append(offset)
         x[list(nodes)] = offset - offset[-1] / 2

@@ -24,6 +24,7 @@ from crlso.report.reading import Run, read_trials
 from crlso.report.studies import Study
 from crlso.report.summary import Fact, best_run, facts, notes, summary
 from crlso.report.tables import Table, tables
+from crlso.report.text import listing
 from crlso.report.verdicts import EXPLANATION, verdicts
 
 LATENT_SPACES = 4
@@ -171,13 +172,13 @@ def _latent_views(
 
 
 _PATH = (
-    "White points joined by a thin line are the evaluations in order; the orange line joins those that improved on "
-    "all before; the star is the best. Colours are cut at the worst 5 % of the background points."
+    "White points joined by a thin line are the evaluations in order; the orange line joins those that "
+    "improved on all before; the star is the best. Colours are cut at the worst 5 % of the background points."
 )
 
 
 def _performance(study: Study, found: Diagnostics, evaluator: Evaluator | None) -> tuple[Performance, str]:
-    """Colours of the background: true values where an evaluator has all of them, else the model's prediction."""
+    """Colours of the background: true values where an evaluator has them all, else the model's prediction."""
     unit = f" ({study.unit})" if study.unit else ""
     if evaluator is not None and found.space_codes.size and study.metric in evaluator.metrics:
         try:
@@ -217,7 +218,7 @@ def _training_caption(labels: Sequence[str]) -> str:
 
 
 def _settings(study: Study) -> tuple[Settings, ...]:
-    """Settings of each comparison, and of one run per method of single searches (the others differ by the seed)."""
+    """Settings of each comparison, and of one run per method of single searches (others differ by seed)."""
     blocks: dict[Path, Settings] = {}
     for series in study.series:
         run = series.runs[0]
@@ -239,11 +240,11 @@ def footer() -> str:
     )
 
 
-def title(studies: Sequence[Study], dirs: Sequence[Path]) -> str:
+def title(studies: Sequence[Study]) -> str:
     """Heading of the page."""
     if len(studies) == 1:
         return f"{studies[0].bench}: {studies[0].metric}"
-    return f"{len(studies)} studies from {', '.join(path.resolve().name for path in dirs)}"
+    return f"{len(studies)} studies on {listing(list(dict.fromkeys(study.bench for study in studies)))}"
 
 
 def as_plain(page: Page) -> dict[str, Any]:

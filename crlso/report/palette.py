@@ -18,7 +18,7 @@ ACCENT = "#D55E00"
 
 
 def method_style(index: int) -> tuple[str, str]:
-    """Colour and dash of the ``index``-th method; also the dash differs, for print and for colour-blind readers."""
+    """Colour and dash of the ``index``-th method; the dash tells methods apart in black and white."""
     return METHOD_COLORS[index % len(METHOD_COLORS)], METHOD_DASHES[index % len(METHOD_DASHES)]
 
 

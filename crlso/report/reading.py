@@ -1,7 +1,7 @@
 """Run directories as data: what ``crlso search`` and ``crlso compare`` left behind, read and checked.
 
-Nothing here runs or changes anything. A directory that is no run directory, or whose files do not hold what the
-public format says, is a :class:`~crlso.errors.RunError` of one line that names the file.
+Nothing here runs or changes anything. A directory that is no run directory, or whose files do not hold what
+the public format says, is a :class:`~crlso.errors.RunError` of one line that names the file.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def read_trials(run: Run) -> list[Trial]:
 
 
 def _run(path: Path, source: Path) -> Run | None:
-    """The run in a directory, from its summary or, unfinished, from its settings and its log; None without both."""
+    """The run in a directory, from its summary or, unfinished, from settings and log; None without both."""
     summary = read_json(path / "summary.json")
     config = read_yaml(path / "config.yaml")
     if summary is None:

@@ -1,6 +1,7 @@
-"""What a drawing of an architecture shows, before anything is laid out: nodes, edges, and which of them are dead.
+"""What a drawing of an architecture shows, before it is laid out: nodes, edges, and which of them are dead.
 
-A node or edge is dead when no path from an input to an output runs through it; the network is the same without it.
+A node or edge is dead when no path from an input to an output runs through it: the network is the same
+without it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Sketch:
-    """Nodes and edges in a fixed order; ``edge_cell`` says that operations sit on edges of a complete graph."""
+    """Nodes and edges; ``edge_cell`` says that operations sit on the edges of a complete graph."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]

@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """What is known about a quantity from its values over seeds; every field has the shape of one seed's value.
+    """What is known of a quantity from its values over seeds; fields have the shape of one seed's value.
 
     Attributes:
         n: Number of seeds that have a value.

@@ -1,7 +1,7 @@
 """Runs grouped into studies: everything that shares a benchmark and a metric stands in one picture.
 
-Inside a study the runs of one method form a series; its rows are seeds. Runs of the same method stay in one series
-only if they come from the same compare directory, or have the same settings but for the seed.
+Inside a study the runs of one method form a series; its rows are seeds. Runs of the same method stay in one
+series only if they come from the same compare directory, or have the same settings but for the seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The summary on top of a study: a few facts, a few sentences, and what can honestly be said of the methods."""
+"""The summary on top of a study: a few facts, a few sentences, and what is missing."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def notes(study: Study) -> tuple[str, ...]:
             out.append(f"{series.label}: {runs} ended early because no unseen architecture was left.")
     if len(study.series) > 1 and all(len(series.runs) == 1 for series in study.series):
         out.append(
-            "There is one seed per method: no interval can be given, and which method is better can not be said. "
-            "Use crlso compare with several seeds."
+            "There is one seed per method: no interval can be given, and which method is better can not be "
+            "said. Use crlso compare with several seeds."
         )
     return tuple(out)
 

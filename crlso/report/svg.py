@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -60,7 +61,7 @@ def arrow(curve: Bezier, color: str, *, alive: bool) -> str:
 def smooth_arrow(points: Sequence[Point], color: str, *, alive: bool) -> str:
     """A curve downwards through points, vertical at each of them, with a head at its end."""
     path = f"M{_at(points[0])}"
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         middle = (y0 + y1) / 2
         path += f" C{_at((x0, middle))} {_at((x1, middle))} {_at((x1, y1))}"
     x, y = points[-1]

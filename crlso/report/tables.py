@@ -11,7 +11,7 @@ from crlso.protocols import Metric
 from crlso.report.palette import method_style
 from crlso.report.statistics import Spread, spread
 from crlso.report.studies import Study, differences, summarise
-from crlso.report.text import DASH, number, short
+from crlso.report.text import DASH, number, significant_decimals
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def differences_table(study: Study) -> Table | None:
         f"Paired difference in {study.quantity} to {reference.label}{unit}",
         ("method", *map(str, study.checkpoints)),
         tuple(rows),
-        f"Mean over the seeds both have, with its 95 % interval (Student t). {better} zero, {reference.label} is the "
-        "better one; bold where the interval excludes zero. Not corrected for several comparisons.",
+        "Mean over the seeds both have, with its 95 % interval (Student t). "
+        f"{better} zero, {reference.label} is the better one; bold where the interval excludes zero. "
+        "Not corrected for several comparisons.",
     )
 
 
@@ -114,16 +115,14 @@ def report_table(study: Study, metrics: Mapping[str, Metric]) -> Table | None:
 
 def _estimate(about: Spread, decimals: int | None, *, median: bool = True) -> TableCell:
     """``mean ± sem`` over the median; the value alone where there is one seed."""
-
-    def show(value: float) -> str:
-        return short(value) if decimals is None else number(value, decimals)
-
     if about.n == 0:
         return TableCell(DASH)
+    mean = float(about.mean)
+    places = decimals if decimals is not None else significant_decimals(mean)
     if about.n == 1:
-        return TableCell(show(float(about.mean)))
-    text = f"{show(float(about.mean))} ± {show(float(about.sem))}"
-    return TableCell(text, f"median {show(float(about.median))}" if median else "")
+        return TableCell(number(mean, places))
+    text = f"{number(mean, places)} ± {number(float(about.sem), places)}"
+    return TableCell(text, f"median {number(float(about.median), places)}" if median else "")
 
 
 def _difference(difference: Spread | None, decimals: int) -> TableCell:

@@ -31,13 +31,19 @@ def short(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0.0 or 1e-3 <= abs(value) < 1e7:
-        decimals = 0 if value == 0.0 else min(6, max(0, 4 - math.floor(math.log10(abs(value)))))
-        text = f"{value:,.{decimals}f}".replace(",", THIN_SPACE)
+        text = f"{value:,.{significant_decimals(value)}f}".replace(",", THIN_SPACE)
         if "." in text:
             text = text.rstrip("0").rstrip(".")
         return text.replace("-", MINUS)
     mantissa, _, exponent = f"{value:.3e}".partition("e")
     return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
+
+
+def significant_decimals(value: float) -> int:
+    """Decimals that show about five significant digits of a number."""
+    if value == 0.0 or not math.isfinite(value):
+        return 0
+    return min(9, max(0, 4 - math.floor(math.log10(abs(value)))))
 
 
 def decimals_for(largest: float) -> int:

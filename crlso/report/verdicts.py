@@ -9,8 +9,9 @@ from crlso.report.studies import Series, Study, differences, summarise
 from crlso.report.text import count, listing, number, with_unit
 
 EXPLANATION = (
-    "In brackets: the 95 % Student t interval of the difference to the leading method, paired by seed. A method is "
-    "called better only where that interval excludes zero; the intervals are not corrected for several comparisons."
+    "In brackets: the 95 % Student t interval of the difference to the leading method, paired by seed. "
+    "A method is called better only where that interval excludes zero; the intervals are not corrected for "
+    "several comparisons."
 )
 
 

@@ -1,6 +1,7 @@
 "use strict";
 (function () {
-  const config = { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: false, showTips: false };
+  const config = { responsive: true, displaylogo: false, displayModeBar: "hover", showTips: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
 
   function draw(box) {
     const key = box.dataset.figure;
