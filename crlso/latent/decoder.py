@@ -1,0 +1,83 @@
+"""Decoder of the G-VAE: a latent point -> a distribution over codes, every one of them valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crlso.protocols import CODE_DTYPE, Codes
+
+
+class CodeDecoder(nn.Module):
+    """Latent points -> independent categorical distributions over the entries of a code.
+
+    One shot, not autoregressive, as in the CR-LSO release; but there is no head for what a code does not
+    contain (source and target of an edge), and entries of different cardinality share one padded, masked
+    tensor. What is decoded goes through :meth:`crlso.protocols.SearchSpace.repair`, so all of it is valid.
+
+    Shapes:
+        ``[n, latent_dim]`` -> logits ``[n, d, max cardinality]``, minus infinity beyond an entry's
+        cardinality.
+    """
+
+    allowed: Tensor
+
+    def __init__(self, cardinalities: Sequence[int], *, latent_dim: int, width: int) -> None:
+        super().__init__()
+        largest = max(cardinalities)
+        self.d = len(cardinalities)
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, self.d * largest),
+        )
+        allowed = torch.arange(largest)[None, :] < torch.as_tensor(cardinalities)[:, None]
+        self.register_buffer("allowed", allowed, persistent=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Masked logits of every entry."""
+        logits: Tensor = self.layers(z).view(len(z), self.d, -1)
+        return logits.masked_fill(~self.allowed, float("-inf"))
+
+
+def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
+    """Nats that the decoder needs for each code: ``[n, d, c]``, ``[n, d]`` int64 -> ``[n]``."""
+    return -torch.log_softmax(logits, dim=-1).gather(-1, codes[..., None])[..., 0].sum(-1)
+
+
+def most_likely(logits: Tensor) -> Codes:
+    """The code of highest probability: ``[n, d, c]`` -> ``[n, d]``."""
+    return logits.argmax(-1).numpy().astype(CODE_DTYPE)
+
+
+def draw(logits: Tensor, generator: torch.Generator) -> Codes:
+    """One code drawn from each distribution: ``[n, d, c]`` -> ``[n, d]``."""
+    n, d, c = logits.shape
+    flat = torch.softmax(logits, dim=-1).reshape(n * d, c)
+    return torch.multinomial(flat, 1, generator=generator).view(n, d).numpy().astype(CODE_DTYPE)
+
+
+def beam(logits: Tensor, width: int) -> Codes:
+    """The ``width`` most likely codes of each distribution, best first: ``[n, d, c]`` -> ``[n, width', d]``.
+
+    Exact, because the entries are independent: the best partial codes are kept entry by entry.
+    ``width'`` is smaller only where the space has fewer codes.
+    """
+    logp = torch.log_softmax(logits, dim=-1)
+    n, d, c = logp.shape
+    scores = torch.zeros(n, 1)
+    prefixes = torch.zeros(n, 1, 0, dtype=torch.int64)
+    for i in range(d):
+        grown = (scores[:, :, None] + logp[:, None, i, :]).view(n, -1)
+        keep = min(width, int(torch.isfinite(grown[0]).sum()))
+        scores, chosen = grown.topk(keep, dim=1)
+        parent = torch.div(chosen, c, rounding_mode="floor")
+        kept = prefixes.gather(1, parent[:, :, None].expand(-1, -1, i))
+        prefixes = torch.cat([kept, (chosen % c)[:, :, None]], dim=2)
+    codes: Codes = prefixes.numpy().astype(np.int16)
+    return codes

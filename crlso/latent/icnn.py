@@ -1,0 +1,89 @@
+"""Input-convex networks: functions of a latent point that are convex whatever their parameters are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvexHeads(nn.Module):
+    r"""An ensemble of input-convex networks (Amos et al. 2017) with a quadratic term, evaluated together.
+
+    Each head computes, for a latent point z,
+
+    ``h_1 = s(A_0 z + b_0)``, ``h_{l+1} = s(P_l h_l + A_l z + b_l)``,
+    ``f(z) = p^T h_L + a^T z + c + |Q z|^2 / 2``
+
+    with s = ELU, which is convex and increasing, and ``P_l, p = softplus(theta) / fan_in`` elementwise
+    positive. So f is convex in z at all times: at initialisation, after every step, after loading. (The
+    CR-LSO release clamps weights after each optimiser step instead, so its first pass is not convex and half
+    of each positive matrix stays at exactly zero.)
+
+    Positive matrices add up their inputs' means, which would swamp what the units differ in; the biases start
+    at minus that sum, the idea of Hoedt and Klambauer (2023) in its simplest form. The quadratic term gives
+    curvature, hence an interior minimum, from the first step on.
+
+    Args:
+        heads: Number K of networks.
+        latent_dim: Dimension of the input.
+        width: Units of a hidden layer.
+        layers: Hidden layers, 1 or more.
+        rank: Rows of Q; 0 leaves the quadratic term out.
+
+    Shapes:
+        ``[n, latent_dim]`` (all heads see the same points) or ``[K, n, latent_dim]`` -> ``[K, n]``.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        latent_dim: int,
+        *,
+        width: int,
+        layers: int,
+        rank: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+
+        def normal(*shape: int, scale: float) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*shape, generator=generator) * scale)
+
+        inward = 1.0 / math.sqrt(latent_dim)
+        self.skips = nn.ParameterList(normal(heads, latent_dim, width, scale=inward) for _ in range(layers))
+        self.thetas = nn.ParameterList(normal(heads, width, width, scale=1.0) for _ in range(layers - 1))
+        # E[softplus(N(0, 1))] = 0.81 and E[ELU(N(0, 1))] = 0.16: what a unit of a later layer sees on
+        # average. lf.biases = nn.ParameterList(
+            normal(heads, 1, width, scale=0.1)
+            if layer == 0
+            else nn.Parameter(torch.full((heads, 1, width), -0.13))
+            for layer in range(layers)
+        )
+        self.out_theta = normal(heads, width, 1, scale=1.0)
+        self.linear = normal(heads, latent_dim, 1, scale=0.1 * inward)
+        self.constant = nn.Parameter(torch.full((heads, 1, 1), -0.13))
+        self.quadratic = normal(heads, latent_dim, rank, scale=0.3 * inward) if rank else None
+
+    @staticmethod
+    def positive(theta: Tensor) -> Tensor:
+        """Elementwise positive ``[K, fan_in, fan_out]``, scaled so that sums do not grow with fan_in."""
+        return nn.functional.softplus(theta) / theta.shape[-2]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Values of all heads."""
+        points = z.expand(self.heads, *z.shape[-2:]) if z.dim() == 2 else z
+        hidden = nn.functional.elu(torch.baddbmm(self.biases[0], points, self.skips[0]))
+        for theta, skip, bias in zip(self.thetas, list(self.skips)[1:], list(self.biases)[1:], strict=True):
+            hidden = nn.functional.elu(
+                torch.baddbmm(torch.baddbmm(bias, points, skip), hidden, self.positive(theta))
+            )
+        value = torch.baddbmm(
+            torch.baddbmm(self.constant, points, self.linear), hidden, self.positive(self.out_theta)
+        )
+        value = value[..., 0]
+        if self.quadratic is not None:
+            value = value + 0.5 * torch.bmm(points, self.quadratic).square().sum(-1)
+        return value

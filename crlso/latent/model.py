@@ -1,0 +1,111 @@
+"""The latent model: graph encoder, code decoder and convex heads over one space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crlso.errors import UserError
+from crlso.latent.decoder import CodeDecoder, beam, most_likely
+from crlso.latent.encoder import GraphEncoder
+from crlso.latent.icnn import ConvexHeads
+from crlso.protocols import Codes, SearchSpace
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes of a latent model.
+
+    Attributes:
+        latent_dim: Dimension of the latent space.
+        width: Width of the encoder's node states and of the decoder.
+        layers: Rounds of messages in the encoder.
+        heads: Convex heads in the ensemble.
+        head_width: Units of a head's hidden layer.
+        head_layers: Hidden layers of a head.
+        head_rank: Rank of a head's quadratic term.
+    """
+
+    latent_dim: int = 24
+    width: int = 64
+    layers: int = 3
+    heads: int = 8
+    head_width: int = 32
+    head_layers: int = 2
+    head_rank: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "width", "layers", "heads", "head_width", "head_layers"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.head_rank < 0:
+            raise UserError(f"head_rank must be 0 or more, got {self.head_rank}")
+
+
+class LatentModel(nn.Module):
+    """G-VAE and ICNN ensemble that share one latent space.
+
+    The heads predict a *loss* to be minimised (see :mod:`crlso.latent.targets`), so that the best
+    architecture is sought by descending convex functions.
+
+    Args:
+        space: The search space; the model keeps it to turn codes into graphs and decoded rows into valid
+            codes.
+        settings: Sizes.
+        seed: Of the initial parameters.
+    """
+
+    def __init__(self, space: SearchSpace, settings: ModelSettings, *, seed: int) -> None:
+        super().__init__()
+        self.space = space
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.encoder = GraphEncoder(
+                len(space.vocabulary),
+                space.positions,
+                width=settings.width,
+                layers=settings.layers,
+                latent_dim=settings.latent_dim,
+            )
+            self.decoder = CodeDecoder(
+                space.cardinalities, latent_dim=settings.latent_dim, width=settings.width * 2
+            )
+            self.heads = ConvexHeads(
+                settings.heads,
+                settings.latent_dim,
+                width=settings.head_width,
+                layers=settings.head_layers,
+                rank=settings.head_rank,
+            )
+
+    def posterior(self, codes: Codes) -> tuple[Tensor, Tensor]:
+        """Mean and log variance ``[n, latent_dim]`` of each code's posterior; gradients flow."""
+        mean, log_variance = self.encoder(self.space.graphs(codes))
+        return mean, log_variance
+
+    @torch.no_grad()
+    def encode(self, codes: Codes, *, chunk: int = 2048) -> Tensor:
+        """Posterior means ``[n, latent_dim]``, without gradients, in chunks that bound memory."""
+        parts = [self.posterior(codes[i : i + chunk])[0] for i in range(0, len(codes), chunk)]
+        return torch.cat(parts) if parts else torch.zeros(0, self.settings.latent_dim)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Codes:
+        """The most likely valid code of each latent point: ``[n, latent_dim]`` -> ``[n, d]``."""
+        return self.space.repair(most_likely(self.decoder(z)))
+
+    @torch.no_grad()
+    def decode_beam(self, z: Tensor, width: int) -> Codes:
+        """The ``width`` likeliest codes of each point, repaired: ``[n, latent_dim]`` -> ``[n, width, d]``."""
+        candidates = beam(self.decoder(z), width)
+        flat = self.space.repair(candidates.reshape(-1, candidates.shape[-1]))
+        return flat.reshape(candidates.shape)
+
+    @torch.no_grad()
+    def predict(self, codes: Codes) -> Tensor:
+        """Loss that each head predicts for each code, ``[heads, n]``; smaller is better."""
+        values: Tensor = self.heads(self.encode(codes))
+        return values

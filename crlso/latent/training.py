@@ -1,0 +1,180 @@
+"""Joint training of G-VAE and convex heads: reconstruction + KL + convex performance regression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crlso.errors import UserError
+from crlso.latent.decoder import negative_log_likelihood
+from crlso.latent.model import LatentModel
+from crlso.protocols import Codes, FloatArray
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long and how hard a latent model is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch: Unlabelled architectures a step (reconstruction and KL).
+        labelled_batch: Labelled architectures a step, at most (all three terms).
+        learning_rate: Of Adam at its peak; warmed up over 5 % of the steps, then cosine to 1 % of it.
+        beta: Weight of the KL divergence (nats per architecture) beside the reconstruction (nats per
+            architecture).
+        performance: Weight of the regression of the performance.
+        weight_decay: On all matrices, decoupled (AdamW).
+        clip: Largest norm of a gradient.
+        noise: Standard deviation of Gaussian noise on the latent points that the heads are trained at, in
+            units of the posterior's own: 1 trains them on samples, 0 on means.
+    """
+
+    steps: int = 1500
+    batch: int = 256
+    labelled_batch: int = 256
+    learning_rate: float = 3e-3
+    beta: float = 0.01
+    performance: float = 1.0
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch < 0 or self.labelled_batch < 0:
+            raise UserError("steps, batch and labelled_batch must be 0 or more")
+        if self.learning_rate <= 0 or self.beta < 0 or self.performance < 0:
+            raise UserError("learning_rate must be positive, beta and performance 0 or more")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Architectures whose performance is known.
+
+    Attributes:
+        codes: ``[n, d]``.
+        losses: ``[n]``, or ``[heads, n]`` where each head has targets of its own; smaller is better
+            (:mod:`crlso.latent.targets`).
+        weights: ``[heads, n]``: what each label counts in each head's regression; ones for a plain fit,
+            random for a bootstrap.
+    """
+
+    codes: Codes
+    losses: FloatArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True)
+class TrainingCurves:
+    """Means over the steps of each tenth of the training, in nats (first two) and squared target units."""
+
+    reconstruction: list[float]
+    kl: list[float]
+    performance: list[float]
+
+
+class Trainer:
+    """Keeps an optimiser beside a model, so that training can go on round after round.
+
+    Args:
+        model: Trained in place.
+        unlabelled: Draws n architectures for reconstruction; never needs a label.
+        settings: Learning rate and weights; ``steps`` is given to :meth:`run`.
+        seed: Of the posterior noise and the batches.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        unlabelled: Callable[[int, np.random.Generator], Codes],
+        settings: TrainingSettings,
+        *,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.unlabelled = unlabelled
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        matrices = [p for p in model.parameters() if p.dim() > 1]
+        vectors = [p for p in model.parameters() if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": settings.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.99),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and random states; the model's parameters are the model's to keep."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where :meth:`state_dict` was taken."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = state["rng"]
+        self.generator.set_state(state["generator"])
+
+    def run(self, steps: int, labels: Labels | None) -> TrainingCurves:
+        """Trains for a number of steps, one learning rate cycle, and leaves the model ready for use."""
+        history: list[tuple[float, float, float]] = []
+        for step in range(steps):
+            progress = (step + 1) / steps
+            rate = min(progress / 0.05, 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * progress))))
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate * rate
+            history.append(self.step(labels))
+        parts = np.array_split(np.asarray(history).reshape(-1, 3), min(10, max(1, steps)))
+        means = np.stack([part.mean(0) for part in parts if len(part)]) if history else np.zeros((0, 3))
+        return TrainingCurves(means[:, 0].tolist(), means[:, 1].tolist(), means[:, 2].tolist())
+
+    def step(self, labels: Labels | None) -> tuple[float, float, float]:
+        """One optimiser step; returns reconstruction, KL (nats an architecture) and squared error."""
+        settings = self.settings
+        model = self.model
+        codes = self.unlabelled(settings.batch, self.rng)
+        chosen = np.zeros(0, dtype=np.int64)
+        if labels is not None and len(labels.codes):
+            count = len(labels.codes)
+            chosen = np.arange(count)
+            if count > settings.labelled_batch:
+                chosen = self.rng.choice(count, settings.labelled_batch, replace=False)
+            codes = np.concatenate([labels.codes[chosen], codes])
+        mean, log_variance = model.posterior(codes)
+        deviation = torch.exp(0.5 * log_variance)
+        noise = torch.randn(mean.shape, generator=self.generator)
+        z = mean + deviation * noise
+        logits = model.decoder(z)
+        reconstruction = negative_log_likelihood(logits, torch.from_numpy(codes.astype(np.int64))).mean()
+        kl = gaussian_kl(mean, log_variance).mean()
+        loss = reconstruction + settings.beta * kl
+        regression = torch.zeros(())
+        if labels is not None and len(chosen):
+            points = mean[: len(chosen)]
+            if settings.noise:
+                points = points + settings.noise * (deviation * noise)[: len(chosen)]
+            predicted = model.heads(points)
+            target = torch.from_numpy(labels.losses[..., chosen]).float()
+            weight = torch.from_numpy(labels.weights[:, chosen]).float()
+            regression = (weight * (predicted - target).square()).sum(1).div(weight.sum(1)).mean()
+            loss = loss + settings.performance * regression
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        self.optimizer.step()
+        return float(reconstruction.detach()), float(kl.detach()), float(regression.detach())
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence to the standard normal prior, in nats: ``[n, k]``, ``[n, k]`` -> ``[n]``."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(-1)
