@@ -55,8 +55,8 @@ class ConvexHeads(nn.Module):
         inward = 1.0 / math.sqrt(latent_dim)
         self.skips = nn.ParameterList(normal(heads, latent_dim, width, scale=inward) for _ in range(layers))
         self.thetas = nn.ParameterList(normal(heads, width, width, scale=1.0) for _ in range(layers - 1))
-        # E[softplus(N(0, 1))] = 0.81 and E[ELU(N(0, 1))] = 0.16: what a unit of a later layer sees on
-        # average. lf.biases = nn.ParameterList(
+        # E[softplus(N(0, 1))] = 0.81 and E[ELU(N(0, 1))] = 0.16: what a later unit sees on average.
+        self.biases = nn.ParameterList(
             normal(heads, 1, width, scale=0.1)
             if layer == 0
             else nn.Parameter(torch.full((heads, 1, width), -0.13))
