@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from crlso.errors import UserError
+from crlso.errors import RunError, UserError
 from crlso.protocols import Evaluator, SearchSpace
 from crlso.report.page import Page, footer, render, study_page, title
 from crlso.report.reading import WANTED, Run, read_directory
@@ -47,7 +47,10 @@ def write_page(page: Page, out: Path) -> Path:
         RunError: The file can not be written.
     """
     with disk_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise RunError(f"{out.parent} is a file, not a folder; choose another file to write") from error
     with write_aside(out, "w") as file:
         file.write(render(page))
     return out

@@ -52,7 +52,8 @@ def read_diagnostics(directory: Path) -> Diagnostics | None:
     if not file.is_file():
         return None
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a file open that turns out to be no archive.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return _diagnostics({name: np.asarray(archive[name]) for name in archive.files})
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(

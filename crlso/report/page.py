@@ -116,7 +116,7 @@ def study_page(study: Study, key: str, evaluator: Evaluator | None, space: Searc
 
 def render(page: Page) -> str:
     """The page as one HTML text with everything inside; texts are escaped."""
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415 (4.8 MB of JavaScript: only when a page is made)
+    from plotly.offline import get_plotlyjs
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crlso.report"),

@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-default-apps --disable-extensions "
-    "--disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)
 PATIENCE = 30.0
 
 
@@ -45,12 +55,12 @@ class Browser:
             os.dup2(to_read, 3)
             os.dup2(to_write, 4)
 
-        # The launcher must see file descriptors 3 and 4; high numbers keep the copies from overwriting each other.
+        # Chromium reads from descriptor 3 and writes to 4; high numbers keep the copies out of each other's way.
         to_read, to_write = _raised(to_read), _raised(to_write)
         self._process = subprocess.Popen(
             [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(3, 4, to_read, to_write),
-            preexec_fn=hand_over,
+            preexec_fn=hand_over,  # noqa: PLW1509 (no threads here)
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -71,10 +81,13 @@ class Browser:
     def visit(self, file: Path, width: int, height: int = 900) -> Visit:
         """Load a file at a width, wait until its plots are drawn, and tell what went on."""
         self._events.clear()
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **screen)
         url = file.resolve().as_uri()
         self.call("Page.navigate", url=url)
         self.wait_for("document.documentElement?.dataset.plots === 'drawn'")
+        # Time for what the page may still have in mind.
+        self.evaluate("new Promise((done) => setTimeout(done, 150))")
         visit = Visit()
         for event in self._events:
             parameters = event["params"]

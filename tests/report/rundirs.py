@@ -106,7 +106,8 @@ def write_diagnostics(path: Path, trials: int, rng: np.random.Generator, points:
             "space_codes": get_space("nasbench201").sample(points, rng),
             "space_latent": places,
             "space_predicted": -((places - [1.0, 0.4]) ** 2).sum(axis=1),
-            "trial_latent": rng.normal(size=(trials, 2)) * np.exp(-np.arange(trials) / 30)[:, None] + [1.0, 0.4],
+            "trial_latent": rng.normal(size=(trials, 2)) * np.exp(-np.arange(trials) / 30)[:, None]
+            + [1.0, 0.4],
             "curve/loss": np.exp(-steps / 80) + 0.05 * rng.random(400),
             "curve/reconstruction_accuracy": 1 - np.exp(-steps / 60),
             "curve_x/reconstruction_accuracy": steps * 5,
@@ -140,7 +141,12 @@ def write_compare(
             for seed, values in enumerate(curves):
                 home = path / method.replace(":", "_") / str(seed)
                 write_search(
-                    home, method=method, seed=seed, budget=budget, values=values, diagnostics=method.startswith("crlso")
+                    home,
+                    method=method,
+                    seed=seed,
+                    budget=budget,
+                    values=values,
+                    diagnostics=method.startswith("crlso"),
                 )
     summary = {
         "format": 1,
@@ -153,5 +159,7 @@ def write_compare(
         "methods": entries,
     }
     (path / "summary.json").write_text(json.dumps(summary))
-    (path / "config.yaml").write_text(yaml.safe_dump({"kind": "compare", "methods": list(methods), "seeds": seeds}))
+    (path / "config.yaml").write_text(
+        yaml.safe_dump({"kind": "compare", "methods": list(methods), "seeds": seeds})
+    )
     return path
