@@ -54,7 +54,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], int] | None:
 
 def dump_state(state: Mapping[str, Any]) -> bytes:
     """Plain data, numpy arrays and tensors as the bytes of a checkpoint."""
-    import torch  # noqa: PLC0415 (seconds to import, and runs in memory need no checkpoint)
+    import torch
 
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
@@ -67,7 +67,7 @@ def parse_state(file: IO[bytes]) -> dict[str, Any]:
     Raises:
         pickle.UnpicklingError: The file holds more than plain data, numpy arrays and tensors.
     """
-    import torch  # noqa: PLC0415
+    import torch
 
     with torch.serialization.safe_globals(_numpy_globals()):
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
@@ -76,7 +76,8 @@ def parse_state(file: IO[bytes]) -> dict[str, Any]:
 
 def _numpy_globals() -> list[Any]:
     """What a pickled numpy array or scalar refers to: constructors of plain arrays, no code."""
-    from numpy._core import multiarray  # noqa: PLC0415
+    from numpy._core import multiarray
 
     kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"}
-    return [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *kinds]
+    # bytes: what an empty array holds.
+    return [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, bytes, *kinds]

@@ -5,7 +5,6 @@ torn nor harm a run.
 """
 
 # Importing tensorboard takes a third of a second: only where files are written.
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

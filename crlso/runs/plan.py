@@ -46,7 +46,7 @@ class SearchPlan:
         space, support = self.evaluator.space, self.evaluator.support
         if support is None:
             return space
-        from crlso.spaces import Subset  # noqa: PLC0415 (partial tables only)
+        from crlso.spaces import Subset
 
         return Subset(space, support)
 

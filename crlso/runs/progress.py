@@ -25,8 +25,8 @@ def progress_bar(title: str, total: int, *, enabled: bool = True) -> Iterator[Ad
     if not (enabled and sys.stderr.isatty()):
         yield lambda done, note: None
         return
-    from rich.console import Console  # noqa: PLC0415 (only where there is somebody to look)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),

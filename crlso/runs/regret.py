@@ -80,7 +80,7 @@ def paired_differences(
         ``{"25": {"mean", "low", "high"}, ...}``; ``None`` where a seed has no value yet, and the interval
         of a single seed.
     """
-    from scipy.special import stdtrit  # noqa: PLC0415 (only at the end of a comparison)
+    from scipy.special import stdtrit
 
     figures = {}
     for evaluations in checkpoints(budget):

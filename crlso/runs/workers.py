@@ -8,6 +8,7 @@ import pickle
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final, Protocol
@@ -64,7 +65,10 @@ def run_tasks(tasks: Sequence[Task], shared: Any, *, jobs: int) -> Iterator[tupl
                 "a worker process died (out of memory?); run the same command again, with fewer jobs"
             ) from error
         finally:
-            answers.close()
+            with warnings.catch_warnings():
+                # joblib finds it worth a warning that work is given up; here that is meant.
+                warnings.simplefilter("ignore")
+                answers.close()
 
 
 def _work(index: int, task: Task, payload: bytes, parent: int) -> tuple[int, Any, str | None]:

@@ -39,7 +39,8 @@ class Line:
     def parse(self, text: str) -> Code:
         if not text.isdecimal() or int(text) >= self.size:
             raise ArchitectureError(f"{text!r} is no number below {self.size}")
-        return row(int(text))[0]
+        code: Code = row(int(text))[0]
+        return code
 
     def format(self, code: Code) -> str:
         return str(int(code[0]))
@@ -65,7 +66,7 @@ class Line:
         return (codes[:, 0] // (2 if rule == "official" else 1)).astype(np.uint64)
 
     def canonical(self, codes: Codes, rule: Rule = "exact") -> Codes:
-        return codes // 2 * 2 if rule == "official" else codes
+        return (codes // 2 * 2).astype(CODE_DTYPE) if rule == "official" else codes
 
     def graphs(self, codes: Codes) -> Any:
         raise NotImplementedError
