@@ -35,8 +35,8 @@ def report(
     Example: crlso report runs/first runs/second --out report.html
     """
     with user_errors():
-        from crlso.report.build import make_page, read_all, write_page  # noqa: PLC0415 (plotly, scipy)
-        from crlso.report.page import as_plain  # noqa: PLC0415
+        from crlso.report.build import make_page, read_all, write_page
+        from crlso.report.page import as_plain
 
         runs = read_all(dirs)
         names = dict.fromkeys(run.bench for run in runs)
@@ -56,7 +56,7 @@ def report(
 
 def _evaluators(names: list[str], tables: list[str]) -> tuple[dict[str, Evaluator], tuple[str, ...]]:
     """The tables that the runs name, as far as they can be loaded, and what to say of the others."""
-    import benchmarks  # noqa: PLC0415 (pandas)
+    import benchmarks
 
     found: dict[str, Evaluator] = {}
     for table in tables:

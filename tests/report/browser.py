@@ -55,7 +55,7 @@ class Browser:
             os.dup2(to_read, 3)
             os.dup2(to_write, 4)
 
-        # Chromium reads from descriptor 3 and writes to 4; high numbers keep the copies out of each other's way.
+        # Chromium reads from descriptor 3 and writes to 4; high numbers keep the copies apart.
         to_read, to_write = _raised(to_read), _raised(to_write)
         self._process = subprocess.Popen(
             [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"],

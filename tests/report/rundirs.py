@@ -1,4 +1,4 @@
-"""Run directories in the public format, written by hand: what the report has to read, without running a search."""
+"""Run directories in the public format, written by hand: the report is read without running a search."""
 
 from __future__ import annotations
 
