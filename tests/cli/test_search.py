@@ -1,0 +1,190 @@
+"""``crlso search`` and ``crlso compare`` as commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import TableEvaluator
+from crlso.cli.main import app
+from crlso.cli.search import parse_seeds
+from crlso.errors import UserError
+from crlso.runs import compare, search
+
+METRIC = "cifar10/valid_accuracy@200"
+TEST = "cifar100/valid_accuracy@200"
+BENCH = ("--bench", "nasbench201", "--metric", METRIC)
+
+runner = CliRunner()
+
+
+def call(*arguments: str) -> str:
+    result = runner.invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(*arguments: str) -> str:
+    """The one line that a mistake gives."""
+    result = runner.invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_search_prints_what_a_person_wants(tmp_path: Path, nasbench201: TableEvaluator) -> None:
+    out = tmp_path / "run"
+    options = ("--method", "local", "--seed", "1000", "--budget", "40", "--report", TEST, "--out", str(out))
+    text = call("search", *BENCH, *options)
+    expected = search(nasbench201, method="local", metric=METRIC, report=[TEST], seed=1000, budget=40)
+    assert expected.best is not None
+    assert expected.best.arch in text
+    assert f"{expected.best.value:.6g}" in text
+    assert f"regret{' ' * 23}{expected.regret:.4g} to the optimum 91.6067" in text
+    assert f"{TEST}  {expected.best.report[TEST]:.6g}" in text
+    assert "40 of 40 evaluations" in text
+    assert f"crlso report {out}" in text
+    assert {"config.yaml", "trials.jsonl", "checkpoint.pt", "summary.json"} <= {p.name for p in out.iterdir()}
+    # The same command again only reads.
+    assert call("search", *BENCH, *options) == text
+
+
+def test_search_json(tmp_path: Path) -> None:
+    options = (
+        "--method",
+        "evolution",
+        "--set",
+        "population=5",
+        "--set",
+        "sample=2",
+        "--budget",
+        "12",
+        "--json",
+    )
+    data = json.loads(call("search", *BENCH, *options, "--out", str(tmp_path / "run")))
+    assert data == json.loads((tmp_path / "run" / "summary.json").read_text())
+    keys = {"method", "bench", "metric", "budget", "seed", "optimum", "best", "curve", "cpu_seconds"}
+    assert keys <= data.keys()
+    assert len(data["curve"]) == 12
+
+
+def test_search_in_memory_says_so() -> None:
+    assert "none; give --out DIR to keep them" in call(
+        "search", *BENCH, "--method", "random", "--budget", "3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--bench", "nasbench", "--metric", METRIC),
+            "unknown benchmark table 'nasbench'; known: nasbench201",
+        ),
+        (
+            ("--bench", "nasbench201", "--metric", "accuracy"),
+            "unknown metric of nasbench201 'accuracy'; known: cifar10/",
+        ),
+        ((*BENCH, "--report", "test"), "unknown metric of nasbench201 'test'"),
+        (
+            (*BENCH, "--method", "magic"),
+            "unknown method 'magic'; known: crlso, crlso-paper, evolution, local, random",
+        ),
+        (
+            (*BENCH, "--method", "evolution:size=3"),
+            "unknown setting of evolution 'size'; known: population, sample",
+        ),
+        ((*BENCH, "--method", "random", "--set", "size"), "--set 'size'; write KEY=VALUE"),
+        (
+            (*BENCH, "--method", "evolution", "--set", "sample=1", "--set", "sample=2"),
+            "--set sample is given twice",
+        ),
+        ((*BENCH, "--method", "evolution", "--set", "sample=few"), "sample=few; it must be a whole number"),
+        (
+            (*BENCH, "--method", "random", "--unique", "graph"),
+            "unknown rule of uniqueness 'graph'; known: code, exact",
+        ),
+        ((*BENCH, "--method", "random", "--budget", "0"), "budget 0; it must be 1 or more"),
+        ((*BENCH, "--method", "random", "--out", "/dev/null/x"), "/dev/null/x"),
+    ],
+)
+def test_search_refuses(arguments: tuple[str, ...], message: str) -> None:
+    assert message in refused("search", *arguments)
+
+
+def test_search_refuses_a_directory_of_other_settings(tmp_path: Path) -> None:
+    options = (*BENCH, "--method", "random", "--budget", "3", "--out", str(tmp_path))
+    call("search", *options)
+    line = refused("search", *options, "--seed", "5")
+    assert "seed is 0 there, 5 was asked for; choose another directory or the same settings" in line
+
+
+def test_compare_prints_a_table(tmp_path: Path, nasbench201: TableEvaluator) -> None:
+    options = ("--methods", "local, random", "--seeds", "1000-1002", "--budget", "30", "--jobs", "1")
+    text = call("compare", *BENCH, *options, "--out", str(tmp_path / "compare"))
+    expected = compare(
+        nasbench201, methods=("local", "random"), metric=METRIC, seeds=range(1000, 1003), budget=30, jobs=1
+    ).summary
+    assert "3 seeds, optimum 91.6067" in text
+    for method in ("local", "random"):
+        figures = expected["methods"][method]["regret"]["25"]
+        assert f"{figures['mean']:.3f} +- {figures['sem']:.3f}" in text
+    assert f"crlso report {tmp_path / 'compare'}" in text
+    assert (tmp_path / "compare" / "random" / "1002" / "summary.json").exists()
+
+
+def test_compare_json() -> None:
+    text = call(
+        "compare", *BENCH, "--methods", "random", "--seeds", "2", "--budget", "5", "--jobs", "1", "--json"
+    )
+    assert json.loads(text)["seeds"] == [0, 1]
+
+
+def test_compare_without_optimum_states_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TableEvaluator, "optimum", lambda self, metric: None)
+    options = ("--methods", "random,local", "--seeds", "2", "--budget", "5", "--jobs", "1")
+    text = call("compare", *BENCH, *options)
+    assert f"mean of the best {METRIC}, 2 seeds, after 5 evaluations" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--methods", "local,,random"), "write names with commas between"),
+        (("--methods", "local,local"), "each may come once only"),
+        (("--methods", "local", "--seeds", "five"), "--seeds 'five'; write a number (30), a range"),
+        (("--methods", "local", "--jobs", "0"), "0 jobs; it must be 1 or more"),
+    ],
+)
+def test_compare_refuses(options: tuple[str, ...], message: str) -> None:
+    assert message in refused("compare", *BENCH, *options)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("1", [0]), ("3", [0, 1, 2]), ("5-5", [5]), ("1000-1002", [1000, 1001, 1002]), ("7,3", [7, 3])],
+)
+def test_seeds(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "3-1", "a", "1,2-3", "1-2-3", "1,,2", "1.5", "\u0663"])
+def test_seeds_refused(text: str) -> None:
+    with pytest.raises(UserError, match="write a number"):
+        parse_seeds(text)
+
+
+def test_interrupt_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crlso.runs.loop.search", interrupted)
+    result = runner.invoke(app, ["search", *BENCH])
+    assert result.exit_code == 130
+    assert "nothing is kept without --out" in result.stderr
