@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -11,7 +11,6 @@ from crlso.errors import UnknownNameError
 from crlso.protocols import FloatArray
 
 TargetKind = Literal["rank", "raw"]
-TARGETS = ("rank", "raw")
 
 
 def rank_loss(values: FloatArray) -> FloatArray:
@@ -32,10 +31,19 @@ def raw_loss(values: FloatArray) -> FloatArray:
     return 1.0 - values / 100.0
 
 
+def check_target(name: str) -> TargetKind:
+    """The name of a kind of target, as its type.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+    """
+    for kind in get_args(TargetKind):
+        if name == kind:
+            known: TargetKind = kind
+            return known
+    raise UnknownNameError("target", name, get_args(TargetKind))
+
+
 def losses(values: FloatArray, kind: TargetKind) -> FloatArray:
     """Targets of the named kind for values to be maximised."""
-    if kind == "rank":
-        return rank_loss(values)
-    if kind == "raw":
-        return raw_loss(values)
-    raise UnknownNameError("target", kind, TARGETS)
+    return rank_loss(values) if kind == "rank" else raw_loss(values)

@@ -125,8 +125,13 @@ class Trainer:
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
 
-    def run(self, steps: int, labels: Labels | None) -> TrainingCurves:
-        """Trains for a number of steps, one learning rate cycle, and leaves the model ready for use."""
+    def run(
+        self, steps: int, labels: Labels | None, *, advance: Callable[[int, str], None] | None = None
+    ) -> TrainingCurves:
+        """Trains for a number of steps, one learning rate cycle, and leaves the model ready for use.
+
+        ``advance`` is called after every step with the steps done and the reconstruction's nats as text.
+        """
         history: list[tuple[float, float, float]] = []
         for step in range(steps):
             progress = (step + 1) / steps
@@ -134,6 +139,8 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.settings.learning_rate * rate
             history.append(self.step(labels))
+            if advance is not None:
+                advance(step + 1, f"reconstruction {history[-1][0]:.3f} nats")
         parts = np.array_split(np.asarray(history).reshape(-1, 3), min(10, max(1, steps)))
         means = np.stack([part.mean(0) for part in parts if len(part)]) if history else np.zeros((0, 3))
         return TrainingCurves(means[:, 0].tolist(), means[:, 1].tolist(), means[:, 2].tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crlso.errors import UserError
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
+from crlso.latent.projection import project_2d
 from crlso.latent.targets import TargetKind, losses
-from crlso.latent.training import Labels, Trainer, TrainingSettings
+from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
+from crlso.search.rng import rng_state, set_rng_state
+
+MAP_POINTS = 3000
+"""Architectures drawn for the report's map of the latent space."""
+
+CURVES = ("reconstruction", "kl", "performance", "accepted_steps", "descent_distance")
+"""What is noted in every round: nats, nats, squared target units, a share, neighbour distances."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class CRLSOSettings:
     Attributes:
         initial: Random architectures before the first model.
         round: Architectures proposed from one trained model.
+        explore: How many of them are drawn at random instead, so that a region that all heads think badly of
+            is looked at again.
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
         round_steps: Steps in every round, encoder, decoder and heads together.
         unlabelled: Unlabelled architectures in a step of a round.
@@ -44,17 +56,19 @@ class CRLSOSettings:
         head_layers: Hidden layers of a head.
         head_rank: Rank of a head's quadratic term.
         noise: Posterior noise at which the heads are trained, in units of its own deviation.
+        label_noise: Deviation of the noise that each head's targets get in each round, in target units.
         weight_decay: Of all matrices.
     """
 
     initial: int = 10
     round: int = 5
+    explore: int = 1
     pretrain_steps: int = 400
-    round_steps: int = 60
+    round_steps: int = 30
     unlabelled: int = 64
     learning_rate: float = 3e-3
     beta: float = 0.01
-    performance: float = 1.0
+    performance: float = 3.0
     target: TargetKind = "rank"
     heads: int = 8
     starts: int = 16
@@ -63,13 +77,12 @@ class CRLSOSettings:
     beam: int = 16
     latent_dim: int = 24
     width: int = 64
-    layers: int = 2
+    layers: int = 1
     head_width: int = 32
     head_layers: int = 1
     head_rank: int = 8
     noise: float = 1.0
-    label_noise: float = 0.0
-    explore: int = 0
+    label_noise: float = 0.3
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -78,6 +91,8 @@ class CRLSOSettings:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.initial < 2:
             raise UserError(f"initial must be 2 or more for a model to rank them, got {self.initial}")
+        if not 0 <= self.explore <= self.round:
+            raise UserError(f"explore must lie between 0 and round ({self.round}), got {self.explore}")
         if not 0 < self.quantile <= 1:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
@@ -87,13 +102,12 @@ class CRLSO:
 
     1. A few random architectures; a G-VAE pre-trained on unlabelled ones.
     2. Every round, labels re-train encoder, decoder and an ensemble of input-convex heads together. Each head
-       sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981), so that the spread of
-       the heads stands for what the labels leave open.
+       sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981) and its own noise on
+       their targets, so that the spread of the heads stands for what the labels leave open.
     3. Each head is descended from many starts in one batch, inside the ball that holds the data, every step
        checked (:func:`crlso.latent.descent.descend`).
     4. The ends are decoded (most likely codes first), re-encoded, and each proposal is the best unasked
-    candidate
-       of one head drawn at random: a posterior sample and its own minimum.
+       candidate of one head drawn at random: a posterior sample and its own minimum.
 
     Departures from the paper (Rao et al., TNNLS 2022): no pseudo-labels for the whole space, no frozen
     encoder, ranks instead of accuracies, an ensemble instead of noise, a gradient of the right sign.
@@ -135,6 +149,7 @@ class CRLSO:
             seed=seed,
         )
         self._pretrained = False
+        self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
 
     def ask(self, n: int) -> Codes:
         """The next proposals; trains a model whenever the queue of the last round has run out."""
@@ -162,50 +177,57 @@ class CRLSO:
         return Labels(self._codes, targets + self.settings.label_noise * noise, weights)
 
     def _propose(self) -> Codes:
+        """One round: train, descend, decode, pick; plus the random share."""
         settings = self.settings
         if not self._pretrained:
             self._trainer.run(settings.pretrain_steps, None)
             self._pretrained = True
-        labels = self._labels()
-        self._trainer.run(settings.round_steps, labels)
-        model = self._model
-
-        order = np.argsort(-self._values, kind="stable")
-        best = model.encode(self._codes[order[: settings.starts // 2]])
-        background = model.encode(self.space.sample(256, self._rng))
-        region = TrustRegion.of(
-            torch.cat([background, model.encode(self._codes)]), quantile=settings.quantile
-        )
-        index = self._rng.integers(len(background), size=(settings.heads, settings.starts - len(best)))
-        starts = torch.cat([best.expand(settings.heads, -1, -1), background[index]], dim=1)
-        descent = descend(
-            model.heads,
-            starts,
-            region,
-            neighbour_distance=self._neighbour_distance(),
-            settings=DescentSettings(steps=settings.descent_steps),
-        )
-        ends = descent.points.reshape(-1, settings.latent_dim)
-        candidates = model.decode_beam(ends, settings.beam).reshape(-1, len(self.space.cardinalities))
-        candidates = np.unique(candidates, axis=0)
+        curves = self._trainer.run(settings.round_steps, self._labels())
+        candidates = self._candidates(self._descend(curves))
         keys = self.space.class_keys(candidates)
         fresh = ~np.isin(keys, self.space.class_keys(self._codes))
         candidates, keys = candidates[fresh], keys[fresh]
-        if len(candidates) == 0:
-            return self.space.sample(settings.round, self._rng)
-        predicted = model.predict(candidates).numpy()
-        pick = self._pick(predicted, keys)
-        chosen = candidates[pick]
-        if settings.explore:
-            extra = self.space.sample(settings.explore, self._rng)
-            chosen = np.concatenate([chosen[: settings.round - settings.explore], extra])
-        return chosen
+        chosen = candidates[:0]
+        if len(candidates):
+            chosen = candidates[self._pick(self._model.predict(candidates).numpy(), keys)]
+        # What the heads found no candidate for is drawn at random too.
+        return np.concatenate([chosen, self.space.sample(settings.round - len(chosen), self._rng)])
+
+    def _descend(self, curves: TrainingCurves) -> Tensor:
+        """Ends of the descents of all heads, ``[heads * starts, latent_dim]``; notes the round's curves."""
+        settings, model = self.settings, self._model
+        order = np.argsort(-self._values, kind="stable")
+        best = model.encode(self._codes[order[: settings.starts // 2]])
+        background = model.encode(self.space.sample(256, self._rng))
+        data = torch.cat([background, model.encode(self._codes)])
+        drawn = self._rng.integers(len(background), size=(settings.heads, settings.starts - len(best)))
+        descent = descend(
+            model.heads,
+            torch.cat([best.expand(settings.heads, -1, -1), background[drawn]], dim=1),
+            TrustRegion.of(data, quantile=settings.quantile),
+            neighbour_distance=self._neighbour_distance(),
+            settings=DescentSettings(steps=settings.descent_steps),
+        )
+        for name, value in (
+            ("reconstruction", curves.reconstruction[-1]),
+            ("kl", curves.kl[-1]),
+            ("performance", curves.performance[-1]),
+            ("accepted_steps", descent.accepted),
+            ("descent_distance", descent.distance),
+        ):
+            self._curves[name].append(value)
+        return descent.points.reshape(-1, settings.latent_dim)
+
+    def _candidates(self, ends: Tensor) -> Codes:
+        """The likeliest architectures at each end point, each once."""
+        decoded = self._model.decode_beam(ends, self.settings.beam)
+        return np.unique(decoded.reshape(-1, decoded.shape[-1]), axis=0)
 
     def _pick(self, predicted: NDArray[np.float32], keys: Keys) -> list[int]:
         """For one randomly drawn head after the other, its best candidate of a class not yet picked."""
         heads = self._rng.permutation(self.settings.heads)
         taken: list[int] = []
-        for turn in range(self.settings.round):
+        for turn in range(self.settings.round - self.settings.explore):
             free = ~np.isin(keys, keys[taken])
             if not free.any():
                 break
@@ -226,25 +248,37 @@ class CRLSO:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next proposal depends on."""
         return {
-            "rng": self._rng.bit_generator.state,
+            "rng": rng_state(self._rng),
             "codes": self._codes,
             "values": self._values,
             "queue": self._queue,
             "pretrained": self._pretrained,
+            "curves": copy.deepcopy(self._curves),
             "model": self._model.state_dict(),
             "trainer": self._trainer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken."""
-        self._rng.bit_generator.state = state["rng"]
+        set_rng_state(self._rng, state["rng"])
         self._codes = np.asarray(state["codes"], dtype=CODE_DTYPE)
         self._values = np.asarray(state["values"], dtype=np.float64)
         self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
         self._pretrained = state["pretrained"]
+        self._curves = {name: list(values) for name, values in state["curves"].items()}
         self._model.load_state_dict(state["model"])
         self._trainer.load_state_dict(state["trainer"])
 
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
-        """The latent space in two dimensions for the report."""
-        return {}
+        """The latent space and the search's path in two dimensions, and the curves over rounds."""
+        if not len(self._codes):
+            return {}
+        members = np.unique(self.space.sample(MAP_POINTS, np.random.default_rng(self._seed)), axis=0)
+        flat, path = project_2d(self._model.encode(members), self._model.encode(self._codes))
+        arrays: dict[str, NDArray[Any]] = {
+            "space_codes": members,
+            "space_latent": flat,
+            "space_predicted": -self._model.predict(members).mean(0).numpy(),
+            "trial_latent": path,
+        }
+        return arrays | {f"curve/{name}": np.asarray(values) for name, values in self._curves.items()}

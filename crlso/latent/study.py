@@ -1,0 +1,198 @@
+"""A latent space on its own: trained on part of a space's classes, measured on the classes held out."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crlso.errors import UserError
+from crlso.latent.convexity import ConvexityReport, check_convexity
+from crlso.latent.model import LatentModel, ModelSettings
+from crlso.latent.quality import LatentQuality, draw_latents, measure
+from crlso.latent.splits import split_by_class
+from crlso.latent.storage import save
+from crlso.latent.targets import TargetKind, losses
+from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
+from crlso.protocols import CODE_DTYPE, Codes, Evaluator, FloatArray, SearchSpace
+from crlso.spaces import Subset
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What a latent space is trained and measured on.
+
+    Attributes:
+        labels: Training architectures whose performance the heads are fitted to, drawn at random; 0: none.
+        target: ``rank`` or ``raw`` (:mod:`crlso.latent.targets`).
+        held_out: Share of the exact classes that is held out.
+        sample: Architectures drawn from a space that has more codes than this; smaller spaces are used whole.
+        seed: Of the split, the labels, the parameters and the batches.
+    """
+
+    labels: int = 1000
+    target: TargetKind = "rank"
+    held_out: float = 0.1
+    sample: int = 50_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise UserError(f"the held-out share must lie between 0 and 1, got {self.held_out}")
+        if self.labels < 0 or self.sample < 10:
+            raise UserError("labels must be 0 or more, sample 10 or more")
+
+
+@dataclass(frozen=True)
+class LatentStudy:
+    """A trained model with all that was measured of it.
+
+    Attributes:
+        model: The model.
+        quality: Figures on held-out classes.
+        convexity: Of the first head, in float64, over posterior samples.
+        curves: Training curves.
+        labels: Number of labels really used.
+        cpu_seconds: CPU time of the training.
+    """
+
+    model: LatentModel
+    quality: LatentQuality
+    convexity: ConvexityReport
+    curves: TrainingCurves
+    labels: int
+    cpu_seconds: float
+
+
+def architectures(space: SearchSpace, *, limit: int, rng: np.random.Generator) -> Codes:
+    """All valid codes of a space of at most ``limit`` codes, else ``limit`` sampled ones, each once."""
+    if space.size <= limit:
+        return np.concatenate([np.zeros((0, len(space.cardinalities)), CODE_DTYPE), *space.enumerate()])
+    return np.unique(space.sample(limit, rng), axis=0)
+
+
+def train_latent(
+    space: SearchSpace,
+    *,
+    evaluator: Evaluator | None = None,
+    metric: str | None = None,
+    settings: StudySettings | None = None,
+    model: ModelSettings | None = None,
+    training: TrainingSettings | None = None,
+    advance: Callable[[int, str], None] | None = None,
+) -> LatentStudy:
+    """Trains a latent space and measures it on held-out isomorphism classes.
+
+    Args:
+        space: The search space.
+        evaluator: Where labels come from; without one the heads stay untrained.
+        metric: The evaluator's metric to predict.
+        settings: Data and seed.
+        model: Sizes.
+        training: Steps and weights.
+        advance: Called after every step with the steps done and a short text.
+
+    Raises:
+        UnknownNameError: The evaluator has no such metric.
+        UserError: A space too small to hold a class out.
+    """
+    settings = settings or StudySettings()
+    training = training or TrainingSettings()
+    rng = np.random.default_rng([settings.seed, 2])
+    members = space if evaluator is None or evaluator.support is None else Subset(space, evaluator.support)
+    split = split_by_class(
+        space,
+        architectures(members, limit=settings.sample, rng=rng),
+        share=settings.held_out,
+        rng=rng,
+    )
+    if len(split.train) == 0:
+        raise UserError(f"{space.name} has too few classes of architectures to hold any out")
+    network = LatentModel(space, model or ModelSettings(), seed=settings.seed)
+    labels = None
+    truth = None
+    if evaluator is not None and metric is not None and settings.labels:
+        labels = _labels(split.train, evaluator, metric, settings, heads=network.settings.heads, rng=rng)
+        truth = _values(split.held_out, evaluator, metric)
+    start = time.process_time()
+    trainer = Trainer(
+        network,
+        lambda n, generator: split.train[generator.integers(0, len(split.train), n)],
+        training,
+        seed=settings.seed,
+    )
+    curves = trainer.run(training.steps, labels, advance=advance)
+    seconds = time.process_time() - start
+    quality = measure(
+        network,
+        train=split.train,
+        held_out=split.held_out,
+        beta=training.beta,
+        seed=settings.seed,
+        truth=truth,
+    )
+    return LatentStudy(
+        model=network,
+        quality=quality,
+        convexity=model_convexity(network, split.train, seed=settings.seed),
+        curves=curves,
+        labels=0 if labels is None else len(labels.codes),
+        cpu_seconds=seconds,
+    )
+
+
+def model_convexity(
+    model: LatentModel, codes: Codes, *, pairs: int = 100_000, seed: int = 0
+) -> ConvexityReport:
+    """The midpoint check of a model's first head in float64, over posterior samples of the codes."""
+    heads = copy.deepcopy(model.heads).double()
+
+    def first_head(z: torch.Tensor) -> torch.Tensor:
+        values: torch.Tensor = heads(z)[0]
+        return values
+
+    return check_convexity(first_head, draw_latents(model, codes), pairs=pairs, seed=seed)
+
+
+def save_study(study: LatentStudy, directory: Path, *, facts: dict[str, Any]) -> None:
+    """Saves the model with everything that was measured of it (:func:`crlso.latent.storage.save`)."""
+    save(
+        study.model,
+        directory,
+        facts={
+            **facts,
+            "labels": study.labels,
+            "cpu_seconds": study.cpu_seconds,
+            "quality": asdict(study.quality),
+            "convexity": asdict(study.convexity),
+            "curves": asdict(study.curves),
+        },
+    )
+
+
+def _values(codes: Codes, evaluator: Evaluator, metric: str) -> FloatArray:
+    answer = evaluator.evaluate(codes, metrics=[metric])[metric].to_numpy(dtype=np.float64)
+    values: FloatArray = evaluator.metrics[metric].sign * answer
+    return values
+
+
+def _labels(
+    codes: Codes,
+    evaluator: Evaluator,
+    metric: str,
+    settings: StudySettings,
+    *,
+    heads: int,
+    rng: np.random.Generator,
+) -> Labels:
+    chosen = codes[rng.permutation(len(codes))[: settings.labels]]
+    values = _values(chosen, evaluator, metric)
+    known = np.isfinite(values)
+    weights = rng.exponential(size=(heads, int(known.sum())))
+    return Labels(chosen[known], losses(values[known], settings.target), weights)
