@@ -10,34 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import yaml
 from markupsafe import Markup
 
 import crlso
-from crlso.errors import UserError
 from crlso.protocols import Evaluator, Metric, SearchSpace
 from crlso.report.cells import CellCard, cell_cards
-from crlso.report.diagnostics import Diagnostics, read_diagnostics
-from crlso.report.figures import Figure, Performance, curves_figure, latent_figure, training_figures
-from crlso.report.reading import Run, read_trials
+from crlso.report.curve_figures import curves_figure
+from crlso.report.figures import Figure, training_figures
+from crlso.report.reading import read_trials
 from crlso.report.studies import Study
 from crlso.report.summary import Fact, best_run, facts, notes, summary
 from crlso.report.tables import Table, tables
 from crlso.report.text import listing
 from crlso.report.verdicts import EXPLANATION, verdicts
-
-LATENT_SPACES = 4
-"""At most so many latent spaces are drawn in a study, one per method."""
-
-
-@dataclass(frozen=True)
-class LatentView:
-    """One latent space: whose, its plot, and what the colours are."""
-
-    title: str
-    figure: Figure
-    caption: str
+from crlso.report.views import LatentView, latent_views, with_diagnostics
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,7 @@ class Page:
 def study_page(study: Study, key: str, evaluator: Evaluator | None, space: SearchSpace | None) -> StudyPage:
     """Collect what the page says about one study."""
     metrics: Mapping[str, Metric] = evaluator.metrics if evaluator is not None else {}
-    shown = _with_diagnostics(study)
+    shown = with_diagnostics(study)
     best = best_run(study)
     curves = curves_figure(study, f"{key}-curves", read_trials(study.runs[0]) if len(study.runs) == 1 else ())
     cells = cell_cards(study, metrics, space)
@@ -107,7 +94,7 @@ def study_page(study: Study, key: str, evaluator: Evaluator | None, space: Searc
         tables=tables(study, metrics),
         cells=cells,
         cells_note="The search space is not at hand, so the cells are not drawn." if undrawn else "",
-        latent=_latent_views(study, key, shown, evaluator),
+        latent=latent_views(study, key, shown, evaluator),
         training=training_figures(training, f"{key}-training"),
         training_caption=_training_caption([label for label, _ in training]),
         settings=_settings(study),
@@ -145,55 +132,6 @@ def _json(figure: Figure) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
-
-
-def _with_diagnostics(study: Study) -> list[tuple[str, Run, Diagnostics]]:
-    """For each method its first run with diagnostics: label, run, arrays."""
-    shown = []
-    for series in study.series:
-        for run in series.runs:
-            found = read_diagnostics(run.path)
-            if found is not None and (found.has_latent or found.curves):
-                shown.append((f"{series.label}, seed {run.seed}", run, found))
-                break
-    return shown
-
-
-def _latent_views(
-    study: Study, key: str, shown: Sequence[tuple[str, Run, Diagnostics]], evaluator: Evaluator | None
-) -> tuple[LatentView, ...]:
-    views: list[LatentView] = []
-    for label, run, found in [entry for entry in shown if entry[2].has_latent][:LATENT_SPACES]:
-        performance, source = _performance(study, found, evaluator)
-        figure = latent_figure(found, performance, read_trials(run), run.sign, f"{key}-latent-{len(views)}")
-        if figure is not None:
-            views.append(LatentView(label, figure, f"{source} {_PATH}"))
-    return tuple(views)
-
-
-_PATH = (
-    "White points joined by a thin line are the evaluations in order; the orange line joins those that "
-    "improved on all before; the star is the best. Colours are cut at the worst 5 % of the background points."
-)
-
-
-def _performance(study: Study, found: Diagnostics, evaluator: Evaluator | None) -> tuple[Performance, str]:
-    """Colours of the background: true values where an evaluator has them all, else the model's prediction."""
-    unit = f" ({study.unit})" if study.unit else ""
-    if evaluator is not None and found.space_codes.size and study.metric in evaluator.metrics:
-        try:
-            frame = evaluator.evaluate(found.space_codes.astype(np.int16), metrics=[study.metric])
-        except UserError:
-            pass  # A code outside a partial table: the prediction is shown instead, and the caption says so.
-        else:
-            values = frame[study.metric].to_numpy(dtype=np.float64)
-            label = f"{study.metric}{unit}, from the benchmark"
-            text = f"Each point is one architecture, coloured by its true {study.metric} from the benchmark."
-            return Performance(values, label, study.direction == "max"), text
-    text = (
-        "Each point is one architecture, coloured by the score that the model predicts, not by true values."
-    )
-    return Performance(found.space_predicted, "predicted score (higher is better)"), text
 
 
 def _curves_caption(study: Study, curves: Figure | None) -> str:

@@ -71,9 +71,14 @@ def listing(words: Sequence[str]) -> str:
 
 
 def whole_numbers(numbers: Sequence[int]) -> str:
-    """``0–29`` where nothing is left out between, else ``0, 2, 7``, shortened when long."""
-    ordered = sorted(set(numbers))
-    if len(ordered) > 2 and ordered[-1] - ordered[0] + 1 == len(ordered):
-        return f"{ordered[0]}{DASH}{ordered[-1]}"
-    shown = ", ".join(map(str, ordered[:6]))
-    return shown if len(ordered) <= 6 else f"{shown}, …"
+    """``0–29, 1000``: three or more without a gap as a range, shortened when long."""
+    ranges: list[list[int]] = []
+    for value in sorted(set(numbers)):
+        if ranges and value == ranges[-1][-1] + 1:
+            ranges[-1].append(value)
+        else:
+            ranges.append([value])
+    words = []
+    for found in ranges:
+        words += [f"{found[0]}{DASH}{found[-1]}"] if len(found) > 2 else [str(value) for value in found]
+    return ", ".join(words) if len(words) <= 6 else f"{', '.join(words[:6])}, …"

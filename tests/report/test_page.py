@@ -140,7 +140,10 @@ def test_latent_space_shows_true_values_or_says_that_it_does_not(
     values = nasbench201.evaluate(codes, metrics=[METRIC])[METRIC].to_numpy()
     assert sorted(true.figures[1]["data"][0]["customdata"]) == pytest.approx(sorted(values), rel=1e-5)  # type: ignore[index]
     predicted = read(build([search_dir], tmp_path / "b.html"))
-    assert "coloured by the score that the model predicts, not by true values" in predicted.text
+    assert (
+        "coloured by the score that the model predicts (higher is better), not by true values"
+        in predicted.text
+    )
 
 
 def test_the_path_is_in_order_and_ends_at_the_best(search_dir: Path, tmp_path: Path) -> None:
@@ -295,6 +298,7 @@ def test_words() -> None:
     assert [listing(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert whole_numbers([2, 0, 1]) == "0–2"
     assert whole_numbers([0, 2]) == "0, 2"
+    assert whole_numbers([1000, 0, 1, 2, 7, 8]) == "0–2, 7, 8, 1000"
     assert whole_numbers(list(range(0, 20, 2))) == "0, 2, 4, 6, 8, 10, …"
     assert with_unit("5", "%") == "5\u00a0%"
     assert [decimals_for(v) for v in (91.6, 0.08, 5000.0, float("nan"), 0.0)] == [3, 5, 1, 3, 3]

@@ -1,7 +1,7 @@
 "use strict";
 (function () {
-  const config = { responsive: true, displaylogo: false, displayModeBar: "hover", showTips: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
+  // No tool bar: it would hide curves in small plots, and one of its buttons talks to a server.
+  const config = { responsive: true, displayModeBar: false, displaylogo: false, showTips: false };
 
   function draw(box) {
     const key = box.dataset.figure;
