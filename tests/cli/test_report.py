@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.folders import data_folder
 from crlso.cli.main import app
+from crlso.spaces import get_space
 from tests.report.rundirs import write_compare, write_search
 
 runner = CliRunner()
@@ -74,3 +77,43 @@ def test_bad_table(tmp_path: Path) -> None:
 
 def test_help_shows_an_example() -> None:
     assert "crlso report runs/first" in run("--help")[1]
+
+
+def test_a_users_own_space_and_table(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(
+        "space: edge_cell\nname: tiny\nnodes: 3\noperations: [none, skip_connect, conv_3x3, conv_5x5]\n"
+    )
+    space = get_space(tmp_path / "tiny.yaml")
+    codes = next(space.enumerate())
+    table = [f"{space.format(code)},{1.0 + code.sum()}" for code in codes[::2]]
+    (tmp_path / "tiny.csv").write_text("\n".join(["arch,latency", *table]) + "\n")
+    options = ("--minimize", "latency", "--unit", "latency=ms")
+    steps = (
+        (
+            "bench",
+            "import",
+            tmp_path / "tiny.csv",
+            "--space",
+            tmp_path / "tiny.yaml",
+            "--name",
+            "report-tiny",
+        ),
+        ("search", "--bench", "report-tiny", "--metric", "latency", "--method", "random", "--budget", "6"),
+    )
+    for step, more in zip(steps, (options, ("--out", tmp_path / "run")), strict=True):
+        result = runner.invoke(app, [*map(str, step), *map(str, more)])
+        assert result.exit_code == 0, result.stderr
+    # A latent space with points outside the table: their true values are not known.
+    np.savez(tmp_path / "run" / "diagnostics.npz", space_codes=codes, space_latent=codes[:, :2].astype(float))
+    status, out, _ = run(tmp_path / "run")
+    assert status == 0
+    assert "random searched report-tiny for the architecture with the smallest latency" in out
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "not by true values" in html
+    assert html.count('<svg class="cell"') == 1
+    assert "ms" in out
+
+    user_table = tmp_path / "elsewhere.parquet"
+    (data_folder() / "report-tiny.parquet").rename(user_table)
+    assert "can not be loaded" in run(tmp_path / "run")[1]
+    assert "can not be loaded" not in run(tmp_path / "run", "--bench", user_table)[1]
