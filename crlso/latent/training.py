@@ -32,6 +32,9 @@ class TrainingSettings:
         clip: Largest norm of a gradient.
         noise: Standard deviation of Gaussian noise on the latent points that the heads are trained at, in
             units of the posterior's own: 1 trains them on samples, 0 on means.
+        posterior_noise: Factor on the noise of the samples that are decoded: 1 makes it a VAE; the CR-LSO
+            release has 0.01, which makes it an autoencoder.
+        betas: Decay rates of AdamW's two moments.
     """
 
     steps: int = 1500
@@ -43,6 +46,8 @@ class TrainingSettings:
     weight_decay: float = 1e-4
     clip: float = 5.0
     noise: float = 1.0
+    posterior_noise: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.99)
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 0 or self.labelled_batch < 0:
@@ -108,7 +113,7 @@ class Trainer:
                 {"params": vectors, "weight_decay": 0.0},
             ],
             lr=settings.learning_rate,
-            betas=(0.9, 0.99),
+            betas=settings.betas,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -160,7 +165,7 @@ class Trainer:
         mean, log_variance = model.posterior(codes)
         deviation = torch.exp(0.5 * log_variance)
         noise = torch.randn(mean.shape, generator=self.generator)
-        z = mean + deviation * noise
+        z = mean + settings.posterior_noise * deviation * noise
         logits = model.decoder(z)
         reconstruction = negative_log_likelihood(logits, torch.from_numpy(codes.astype(np.int64))).mean()
         kl = gaussian_kl(mean, log_variance).mean()
