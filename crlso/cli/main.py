@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Annotated, Any
+import importlib.util
+from typing import Annotated
 
 import typer
 
 import crlso
+from crlso.cli import bench
+from crlso.cli.report import report
 from crlso.cli.search import compare, search
 
 app = typer.Typer(
@@ -44,24 +46,15 @@ def main() -> None:
     app()
 
 
-def _part(module: str, name: str) -> Callable[..., Any] | typer.Typer | None:
-    try:
-        found: Callable[..., Any] | typer.Typer = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError:
-        return None
-    return found
-
-
 app.command()(search)
 app.command()(compare)
-for _name in ("demo", "report"):
-    _command = _part(f"crlso.cli.{_name}", _name)
-    if _command is not None:
-        app.command(_name)(_command)
-for _name in ("bench", "embed"):
-    _sub = _part(f"crlso.cli.{_name}", "app")
-    if isinstance(_sub, typer.Typer):
-        app.add_typer(_sub, name=_name)
+app.command()(report)
+app.add_typer(bench.app, name="bench")
+# Written in parallel; plain imports, like those above, as soon as both are there.
+if importlib.util.find_spec("crlso.cli.embed"):
+    app.add_typer(importlib.import_module("crlso.cli.embed").app, name="embed")
+if importlib.util.find_spec("crlso.cli.demo"):
+    app.command()(importlib.import_module("crlso.cli.demo").demo)
 
 
 if __name__ == "__main__":

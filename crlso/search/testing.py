@@ -93,15 +93,6 @@ class SearchMethodContract:
             run(resumed, space, rest, past=past), run(method, space, rest, past=past)
         )
 
-    def test_state_is_a_copy(self, build: Build, space: SearchSpace) -> None:
-        """A state does not change when the method that gave it goes on."""
-        method = build(space, 5)
-        run(method, space, 5)
-        state = method.state_dict()
-        before = dump_state(state)
-        run(method, space, 5)
-        assert dump_state(state) == before
-
     def test_bears_failures(self, build: Build, space: SearchSpace) -> None:
         """Failed evaluations (NaN), also at the start, do not stop the search."""
         failures = np.random.default_rng(7).random(self.evaluations) < self.failing

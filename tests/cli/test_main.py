@@ -29,7 +29,7 @@ def test_help_lists_the_commands() -> None:
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
     assert "Example: crlso search" in " ".join(result.stdout.split())
-    for command in ("search", "compare"):
+    for command in ("search", "compare", "report", "bench"):
         assert command in result.stdout
 
 

@@ -14,7 +14,24 @@ from crlso.search import METHODS, make_method
 from crlso.search.testing import Build, SearchMethodContract
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"evolution": {"population": 12, "sample": 4}},
+    {
+        "evolution": {"population": 12, "sample": 4},
+        "crlso": {
+            "initial": 5,
+            "round": 8,
+            "pretrain_steps": 3,
+            "round_steps": 2,
+            "unlabelled": 8,
+            "heads": 2,
+            "starts": 4,
+            "descent_steps": 3,
+            "beam": 4,
+            "latent_dim": 4,
+            "width": 8,
+            "head_width": 4,
+            "head_rank": 2,
+        },
+    }
 )
 """Settings that keep the contract short, where the defaults would not."""
 
