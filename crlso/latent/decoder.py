@@ -68,9 +68,10 @@ def beam(logits: Tensor, width: int) -> Codes:
     Exact, because the entries are independent: the best partial codes are kept entry by entry.
     ``width'`` is smaller only where the space has fewer codes.
     """
-    logp = torch.log_softmax(logits, dim=-1)
+    # Sums over hundreds of entries differ by less than float32 resolves.
+    logp = torch.log_softmax(logits.double(), dim=-1)
     n, d, c = logp.shape
-    scores = torch.zeros(n, 1)
+    scores = torch.zeros(n, 1, dtype=torch.float64)
     prefixes = torch.zeros(n, 1, 0, dtype=torch.int64)
     for i in range(d):
         grown = (scores[:, :, None] + logp[:, None, i, :]).view(n, -1)
