@@ -97,13 +97,15 @@ def _graph_sketch(space: SearchSpace, code: Code) -> Sketch:
     labels = [space.vocabulary[int(i)] for i in graph.x]
     edges = [(int(s), int(t)) for s, t in graph.edge_index.T.tolist()]
     inputs = [i for i, label in enumerate(labels) if label == space.vocabulary[0]]
-    outputs = [i for i, label in enumerate(labels) if label == space.vocabulary[1]]
+    # Spaces of several cells label the outputs of nodes and cells so, too; the network's stands last.
+    places = {int(p): i for i, p in enumerate(graph.position) if labels[i] == space.vocabulary[1]}
+    outputs = [places[max(places)]]
     off = {i for i, label in enumerate(labels) if label == NONE}
     used = _on_a_path(len(labels), [e for e in edges if not off & set(e)], inputs, outputs)
     nodes = [
         Node(
             label,
-            operation="" if i in inputs or i in outputs else label,
+            operation="" if label in space.vocabulary[:2] else label,
             kind="input" if i in inputs else "output" if i in outputs else "inner",
             alive=i in used,
         )

@@ -22,7 +22,7 @@ def verdicts(study: Study) -> tuple[str, ...]:
 
 def verdict(study: Study, evaluations: int) -> str:
     """Which method stands best after so many evaluations, and against whom that is more than chance."""
-    ranked = _ranked(study, evaluations)
+    ranked, single = _ranked(study, evaluations)
     if len(ranked) < 2:
         return ""
     first, about = ranked[0]
@@ -45,10 +45,14 @@ def verdict(study: Study, evaluations: int) -> str:
     best = "lowest" if study.smaller_is_better else "highest"
     verb = "have" if len(equal) > 1 else "has"
     lead = f"{head}, {listing(equal)} {verb} the {best} {quantity} ({value})."
-    return " ".join([lead, *_claims("They are" if len(equal) > 1 else "It is", clear, unclear, unknown)])
+    return " ".join(
+        [lead, *_claims("They are" if len(equal) > 1 else "It is", clear, unclear, unknown, single)]
+    )
 
 
-def _claims(subject: str, clear: Sequence[str], unclear: Sequence[str], unknown: Sequence[str]) -> list[str]:
+def _claims(
+    subject: str, clear: Sequence[str], unclear: Sequence[str], unknown: Sequence[str], single: Sequence[str]
+) -> list[str]:
     claims = []
     if clear and unclear:
         claims.append(
@@ -58,6 +62,8 @@ def _claims(subject: str, clear: Sequence[str], unclear: Sequence[str], unknown:
         claims.append(f"{subject} better than {listing(clear)}.")
     elif unclear:
         claims.append(f"{subject} not clearly better than {listing(unclear)}.")
+    if single:
+        claims.append(f"Left out, with one seed only: {listing(single)}.")
     if unknown:
         claims.append(f"Fewer than two seeds in common: nothing can be said against {listing(unknown)}.")
     return claims
@@ -68,9 +74,16 @@ def _bracketed(study: Study, label: str, difference: Spread) -> str:
     return f"{label} ({low} to {high})"
 
 
-def _ranked(study: Study, evaluations: int) -> list[tuple[Series, Spread]]:
-    """Series that have come so far, the best mean first."""
+def _ranked(study: Study, evaluations: int) -> tuple[list[tuple[Series, Spread]], list[str]]:
+    """Series that have come so far, the best mean first; and the names of those that one seed disqualifies.
+
+    A single seed can not lead methods that have several; where none has several, all are ranked.
+    """
     entries = [(series, summarise(series, evaluations)) for series in study.series]
     known = [entry for entry in entries if entry[1].n > 0]
     sign = 1.0 if study.smaller_is_better else -1.0
-    return sorted(known, key=lambda entry: sign * float(entry[1].mean))
+    known.sort(key=lambda entry: sign * float(entry[1].mean))
+    several = [entry for entry in known if entry[1].n > 1]
+    if len(several) < 2:
+        return known, []
+    return several, [series.label for series, about in known if about.n == 1]

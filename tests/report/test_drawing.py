@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crlso.protocols import SearchSpace
+from crlso.report.cells import CARD_WIDTH
 from crlso.report.drawing import draw, draw_svg, operation_colors, render
 from crlso.report.layout import layered
 from crlso.report.sketches import Edge, Node, Sketch, sketch
@@ -90,7 +91,18 @@ def test_a_large_network_is_drawn() -> None:
     space = get_space("fxdarts")
     drawing = draw(space, codes(space, 1)[0])
     assert len(ET.fromstring(drawing.svg)) > 100
-    assert drawing.width > 310
+    assert drawing.width > CARD_WIDTH
+
+
+def test_cells_that_nothing_uses_are_dead() -> None:
+    space = get_space("fxdarts")
+    for code in codes(space, 3, seed=5):
+        drawn = sketch(space, code)
+        graph = nx.DiGraph((e.source, e.target) for e in drawn.edges)
+        (end,) = (i for i, node in enumerate(drawn.nodes) if node.kind == "output")
+        assert not list(graph.successors(end))
+        used = nx.ancestors(graph, end) & (nx.descendants(graph, 0) | {0}) | {end}
+        assert {i for i, node in enumerate(drawn.nodes) if node.alive} == used
 
 
 def test_drawings_of_cells_fit_a_telephone() -> None:

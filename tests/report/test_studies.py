@@ -156,6 +156,13 @@ def test_one_seed_decides_nothing() -> None:
     assert differences_table(study) is None
 
 
+def test_a_lucky_single_seed_does_not_lead() -> None:
+    study = study_of(a=[8.0, 8.1, 8.2], b=[5.0, 5.2, 5.1], lucky=[10.0])
+    said = verdict(study, 1)
+    assert "a has the lowest mean regret" in said
+    assert "Left out, with one seed only: lucky." in said
+
+
 def test_one_method_has_no_verdict(search_dir: Path) -> None:
     (study,) = group(read_directory(search_dir), {})
     assert verdicts(study) == ()

@@ -39,6 +39,11 @@
   Promise.all(Array.from(document.querySelectorAll(".figure"), draw)).then(function () {
     document.documentElement.dataset.plots = "drawn";
   });
+  document.querySelectorAll(".drawing").forEach(function (box) {
+    const more = box.parentElement.querySelector(".more");
+    if (more) { more.hidden = box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight; }
+    box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2;
+  });
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details").forEach((block) => { block.open = true; });
     document.querySelectorAll(".plot").forEach((plot) => { Plotly.Plots.resize(plot); });
