@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -66,9 +67,11 @@ def search(
     Example: crlso search --bench nasbench201 --metric cifar10/valid_accuracy@200 --method local
     --out runs/local
     """
+    # One thread, as in the workers of `compare`: sums in the same order, so the same run there and here.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with user_errors(_interrupted(out)):
-        import benchmarks  # noqa: PLC0415 (only where a command runs)
-        from crlso import runs  # noqa: PLC0415
+        import benchmarks
+        from crlso import runs
 
         result = runs.search(
             benchmarks.load(bench),
@@ -124,8 +127,8 @@ def compare(
     --seeds 30 --out runs/compare
     """
     with user_errors(_interrupted(out)):
-        import benchmarks  # noqa: PLC0415
-        from crlso import runs  # noqa: PLC0415
+        import benchmarks
+        from crlso import runs
 
         result = runs.compare(
             benchmarks.load(bench),

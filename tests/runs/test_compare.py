@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from benchmarks import TableEvaluator
 from crlso.errors import RunError, UserError
+from crlso.protocols import Codes
 from crlso.runs import compare, search
 from tests.runs.fakes import Line, LineBench, distance_to_seven
 
@@ -184,6 +187,30 @@ def test_mistakes_in_workers_are_named(tmp_path: Path) -> None:
     (tmp_path / "random" / "0" / "config.yaml").unlink()
     with pytest.raises(UserError, match="is no run directory"):
         compare(evaluator, **options, out=tmp_path, jobs=2)
+
+
+class Deadly:
+    """A bench that takes the process with it, as a machine out of memory does."""
+
+    def __init__(self) -> None:
+        bench = LineBench(Line(20), distance_to_seven)
+        self.name, self.metrics, self.space = bench.name, bench.metrics, bench.space
+        self.support, self.fingerprint = None, bench.fingerprint
+
+    def evaluate(self, codes: Codes, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def optimum(self, metric: str) -> float | None:
+        return None
+
+
+def test_the_death_of_a_worker_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"a worker process died .* run the same command again, with fewer jobs"
+    ):
+        compare(
+            Deadly(), methods=("random", "local"), metric="score", budget=5, seeds=(0,), out=tmp_path, jobs=2
+        )
 
 
 def test_minimised_metrics_have_positive_regret() -> None:

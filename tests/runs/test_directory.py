@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 from tensorboard.backend.event_processing import event_accumulator  # type: ignore[import-untyped]
 
 from crlso.errors import RunError
@@ -232,6 +234,16 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
         done.set()
         process.join()
     run(tmp_path, "random")
+
+
+def test_a_directory_is_waited_for(tmp_path: Path) -> None:
+    holder = FileLock(tmp_path / ".lock", thread_local=False)
+    holder.acquire()
+    threading.Timer(0.3, holder.release).start()
+    with pytest.raises(RunError), locked(tmp_path):
+        pass
+    with locked(tmp_path, wait=10.0):
+        assert not holder.is_locked
 
 
 def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
