@@ -136,7 +136,7 @@ def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Adv
         store.told(method, n)
         if not math.isnan(trial.value):
             top = max(top, plan.metric.sign * trial.value)
-        advance(n, "" if math.isinf(top) else f"best {plan.metric.sign * top:.6g}")
+        advance(n, "" if math.isinf(top) else f"best {plan.metric.sign * top + 0.0:.6g}")
     result = SearchResult(
         method=plan.label,
         bench=plan.evaluator.name,

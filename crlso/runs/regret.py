@@ -53,7 +53,7 @@ def regret_figures(
     """
     figures = {}
     for evaluations in checkpoints(budget):
-        regret = sign * (optimum - values_at(curves, evaluations))
+        regret = sign * (optimum - values_at(curves, evaluations)) + 0.0  # no negative zeros
         figures[str(evaluations)] = {
             "mean": _number(np.mean(regret)),
             "sem": _sem(regret),
@@ -84,7 +84,7 @@ def paired_differences(
 
     figures = {}
     for evaluations in checkpoints(budget):
-        difference = sign * (values_at(reference, evaluations) - values_at(curves, evaluations))
+        difference = sign * (values_at(reference, evaluations) - values_at(curves, evaluations)) + 0.0
         mean, sem = _number(np.mean(difference)), _sem(difference)
         half = None if sem is None else float(stdtrit(len(difference) - 1, 0.975)) * sem
         figures[str(evaluations)] = {

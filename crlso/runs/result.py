@@ -76,7 +76,8 @@ class SearchResult:
         """How far the best found is from the optimum, never negative; ``None`` where either is unknown."""
         if self.optimum is None or self.best is None:
             return None
-        return self.sign * (self.optimum - self.best.value)
+        # + 0.0 makes the negative zero of a minimised metric a plain one.
+        return self.sign * (self.optimum - self.best.value) + 0.0
 
     def summary(self) -> dict[str, Any]:
         """``summary.json`` as plain data."""
