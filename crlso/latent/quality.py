@@ -114,7 +114,7 @@ def measure(
         raw = most_likely(model.decoder(torch.randn(1000, dim, generator=generator)))
         prior = space.repair(raw)
         latents = model.encode(train)
-        location, scale = latents.mean(0), latents.std(0)
+        location, scale = latents.mean(0), latents.std(0, correction=0)
 
         def rescaled(n: int) -> Tensor:
             return torch.randn(n, dim, generator=generator) * scale + location
