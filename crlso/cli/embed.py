@@ -43,15 +43,12 @@ def train(
 ) -> None:
     """Train a latent space on 90 % of a space's classes and measure it on the others."""
     with user_errors():
-        import torch
-
         from crlso.latent.model import ModelSettings
         from crlso.latent.study import StudySettings, save_study, train_latent
         from crlso.latent.targets import check_target
         from crlso.latent.training import TrainingSettings
         from crlso.runs.progress import progress_bar
 
-        torch.set_num_threads(1)
         evaluator, chosen = _data(bench, metric, space)
         training = TrainingSettings(steps=steps, beta=beta, labelled_batch=128)
         settings = StudySettings(labels=labels, target=check_target(target), held_out=held_out, seed=seed)

@@ -19,6 +19,7 @@ from crlso.latent.quality import LatentQuality, draw_latents, measure
 from crlso.latent.splits import split_by_class
 from crlso.latent.storage import save
 from crlso.latent.targets import TargetKind, losses
+from crlso.latent.threads import single_thread
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, Evaluator, FloatArray, SearchSpace
 from crlso.spaces import Subset
@@ -127,16 +128,17 @@ def train_latent(
         training,
         seed=settings.seed,
     )
-    curves = trainer.run(training.steps, labels, advance=advance)
-    seconds = time.process_time() - start
-    quality = measure(
-        network,
-        train=split.train,
-        held_out=split.held_out,
-        beta=training.beta,
-        seed=settings.seed,
-        truth=truth,
-    )
+    with single_thread():
+        curves = trainer.run(training.steps, labels, advance=advance)
+        seconds = time.process_time() - start
+        quality = measure(
+            network,
+            train=split.train,
+            held_out=split.held_out,
+            beta=training.beta,
+            seed=settings.seed,
+            truth=truth,
+        )
     return LatentStudy(
         model=network,
         quality=quality,

@@ -17,6 +17,7 @@ from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
 from crlso.latent.targets import TargetKind, losses
+from crlso.latent.threads import single_thread
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
 from crlso.search.rng import rng_state, set_rng_state
@@ -157,7 +158,8 @@ class CRLSO:
             if len(self._codes) < self.settings.initial:
                 self._queue = self.space.sample(1, self._rng)
             else:
-                self._queue = self._propose()
+                with single_thread():
+                    self._queue = self._propose()
         proposal, self._queue = self._queue[:n], self._queue[n:]
         return proposal
 
