@@ -1,1 +1,1 @@
-"""Evaluators that train: networks of the spaces, relaxed and discrete."""
+"""The supernet half of the toolkit: planned, empty so far (see docs/architecture.md)."""

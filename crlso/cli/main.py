@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Annotated
 
 import typer
 
 import crlso
-from crlso.cli import bench
+from crlso.cli import bench, embed
+from crlso.cli.demo import demo
 from crlso.cli.report import report
 from crlso.cli.search import compare, search
 
@@ -50,11 +49,8 @@ app.command()(search)
 app.command()(compare)
 app.command()(report)
 app.add_typer(bench.app, name="bench")
-# Written in parallel; plain imports, like those above, as soon as both are there.
-if importlib.util.find_spec("crlso.cli.embed"):
-    app.add_typer(importlib.import_module("crlso.cli.embed").app, name="embed")
-if importlib.util.find_spec("crlso.cli.demo"):
-    app.command()(importlib.import_module("crlso.cli.demo").demo)
+app.command()(demo)
+app.add_typer(embed.app, name="embed")
 
 
 if __name__ == "__main__":
