@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,9 +118,9 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser and random states; the model's parameters are the model's to keep."""
+        """A copy of optimiser and random states; the model's parameters are the model's to keep."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
         }

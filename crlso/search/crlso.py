@@ -87,13 +87,16 @@ class CRLSOSettings:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("initial", "round", "heads", "starts", "beam"):
+        for name in ("initial", "round", "heads", "starts", "beam", "round_steps", "unlabelled"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.initial < 2:
             raise UserError(f"initial must be 2 or more for a model to rank them, got {self.initial}")
         if not 0 <= self.explore <= self.round:
             raise UserError(f"explore must lie between 0 and round ({self.round}), got {self.explore}")
+        for name in ("pretrain_steps", "descent_steps", "noise", "label_noise", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 < self.quantile <= 1:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
@@ -164,7 +167,7 @@ class CRLSO:
         return proposal
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
-        """Takes the values of evaluated proposals; failed ones count as worse than all others."""
+        """Takes the values of evaluated proposals; failed ones count like the worst of the others."""
         self._codes = np.concatenate([self._codes, codes])
         self._values = np.concatenate([self._values, values[:, 0]])
 
@@ -256,7 +259,7 @@ class CRLSO:
             "queue": self._queue,
             "pretrained": self._pretrained,
             "curves": copy.deepcopy(self._curves),
-            "model": self._model.state_dict(),
+            "model": copy.deepcopy(self._model.state_dict()),
             "trainer": self._trainer.state_dict(),
         }
 
