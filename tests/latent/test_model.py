@@ -1,0 +1,77 @@
+"""The latent model: what its methods say follows from its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from crlso.errors import UserError
+from crlso.latent import LatentModel, ModelSettings
+from tests.latent.small import SMALL, small_model, thin_spaces
+
+SPACES = thin_spaces()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_shapes(name: str) -> None:
+    space = SPACES[name]
+    model = small_model(space)
+    codes = space.sample(7, np.random.default_rng(0))
+    mean, log_variance = model.posterior(codes)
+    assert mean.shape == log_variance.shape == (7, SMALL.latent_dim)
+    assert mean.requires_grad
+    assert not model.encode(codes).requires_grad
+    assert model.predict(codes).shape == (SMALL.heads, 7)
+    assert model.decode(model.encode(codes)).shape == codes.shape
+    assert model.encode(codes[:0]).shape == (0, SMALL.latent_dim)
+
+
+def test_chunks_make_no_difference() -> None:
+    model = small_model(SPACES["nasbench201"])
+    codes = SPACES["nasbench201"].sample(23, np.random.default_rng(0))
+    for chunk in (1, 5, 23, 100):
+        torch.testing.assert_close(
+            model.encode(codes, chunk=chunk), model.encode(codes), atol=1e-6, rtol=1e-5
+        )
+
+
+def test_predictions_are_the_heads_at_the_means() -> None:
+    model = small_model(SPACES["nasbench201"])
+    codes = SPACES["nasbench201"].sample(9, np.random.default_rng(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.predict(codes), model.heads(model.posterior(codes)[0]))
+
+
+def test_a_seed_decides_the_parameters_and_nothing_else_does() -> None:
+    before = torch.get_rng_state()
+    first, other = small_model(SPACES["toy64"], seed=1), small_model(SPACES["toy64"], seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    again = small_model(SPACES["toy64"], seed=1)
+    for one, two in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(first.encoder.mean.weight, other.encoder.mean.weight)
+    assert not torch.equal(first.heads.linear, other.heads.linear)
+
+
+def test_settings_are_the_sizes() -> None:
+    settings = ModelSettings(
+        latent_dim=3, width=5, layers=4, heads=2, head_width=7, head_layers=3, head_rank=1
+    )
+    model = LatentModel(SPACES["nasbench201"], settings, seed=0)
+    assert len(model.encoder.convs) == 4
+    assert model.encoder.mean.weight.shape == (3, 5)
+    assert [tuple(skip.shape) for skip in model.heads.skips] == [(2, 3, 7)] * 3
+    assert model.heads.quadratic is not None
+    assert model.heads.quadratic.shape == (2, 3, 1)
+    flat = LatentModel(SPACES["nasbench201"], dataclasses.replace(settings, head_rank=0), seed=0)
+    assert flat.heads.quadratic is None
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ModelSettings)])
+def test_wrong_sizes_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=rf"{name} must be \d or more, got -1"):
+        ModelSettings(**{name: -1})
