@@ -67,6 +67,15 @@ class ConvexHeads(nn.Module):
         self.constant = nn.Parameter(torch.full((heads, 1, 1), -0.13))
         self.quadratic = normal(heads, latent_dim, rank, scale=0.3 * inward) if rank else None
 
+    def head(self, index: int) -> ConvexHeads:
+        """A copy of one head, as an ensemble of one."""
+        rank = 0 if self.quadratic is None else self.quadratic.shape[-1]
+        layers, (_, latent_dim, width) = len(self.skips), self.skips[0].shape
+        single = ConvexHeads(1, latent_dim, width=width, layers=layers, rank=rank)
+        single.to(self.linear.dtype)
+        single.load_state_dict({name: value[index : index + 1] for name, value in self.state_dict().items()})
+        return single
+
     @staticmethod
     def positive(theta: Tensor) -> Tensor:
         """Elementwise positive ``[K, fan_in, fan_out]``, scaled so that sums do not grow with fan_in."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -48,6 +47,8 @@ class StudySettings:
             raise UserError(f"the held-out share must lie between 0 and 1, got {self.held_out}")
         if self.labels < 0 or self.sample < 10:
             raise UserError("labels must be 0 or more, sample 10 or more")
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed}; it must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def train_latent(
         rng=rng,
     )
     if len(split.train) == 0:
-        raise UserError(f"{space.name} has too few classes of architectures to hold any out")
+        raise UserError(
+            f"{space.name} has too few classes of architectures to hold out {settings.held_out:.1%} of them"
+        )
     network = LatentModel(space, model or ModelSettings(), seed=settings.seed)
     labels = None
     truth = None
@@ -153,13 +156,13 @@ def model_convexity(
     model: LatentModel, codes: Codes, *, pairs: int = 100_000, seed: int = 0
 ) -> ConvexityReport:
     """The midpoint check of a model's first head in float64, over posterior samples of the codes."""
-    heads = copy.deepcopy(model.heads).double()
+    head = model.heads.head(0).double()
 
-    def first_head(z: torch.Tensor) -> torch.Tensor:
-        values: torch.Tensor = heads(z)[0]
-        return values
+    def values(z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([head(part)[0] for part in torch.split(z, 4096)])
 
-    return check_convexity(first_head, draw_latents(model, codes), pairs=pairs, seed=seed)
+    with single_thread():
+        return check_convexity(values, draw_latents(model, codes), pairs=pairs, seed=seed)
 
 
 def save_study(study: LatentStudy, directory: Path, *, facts: dict[str, Any]) -> None:
