@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crlso.cli.common import JsonOption, print_json, user_errors
-from crlso.errors import UserError
+from crlso.errors import RunError, UserError
+from crlso.runs.files import disk_errors
 
 if TYPE_CHECKING:
     from crlso.protocols import Evaluator
@@ -26,14 +28,18 @@ ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory 
 )
 def train(
     *,
-    out: Annotated[Path, typer.Option("--out", help="Directory for the model.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Directory for the model; one that is there is replaced.")
+    ],
     bench: Annotated[str | None, typer.Option("--bench", help="Table that the labels come from.")] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="Metric that the heads predict.")] = None,
     space: Annotated[
         str | None, typer.Option("--space", help="Space to train on without labels: a name or a YAML file.")
     ] = None,
     labels: Annotated[int, typer.Option("--labels", help="Random architectures that are labelled.")] = 1000,
-    target: Annotated[str, typer.Option("--target", help="rank, or raw (1 - accuracy).")] = "rank",
+    target: Annotated[
+        str, typer.Option("--target", help="What the heads predict: rank, or raw (1 - accuracy).")
+    ] = "rank",
     steps: Annotated[int, typer.Option("--steps", help="Optimiser steps.")] = 2000,
     beta: Annotated[float, typer.Option("--beta", help="Weight of the KL divergence.")] = 0.002,
     dim: Annotated[int, typer.Option("--dim", help="Dimension of the latent space.")] = 24,
@@ -41,7 +47,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Train a latent space on 90 % of a space's classes and measure it on the others."""
+    """Train a latent space on most of a space's classes of equal networks and measure it on the others."""
     with user_errors():
         from crlso.latent.model import ModelSettings
         from crlso.latent.study import StudySettings, save_study, train_latent
@@ -50,15 +56,19 @@ def train(
         from crlso.runs.progress import progress_bar
 
         evaluator, chosen = _data(bench, metric, space)
+        if not (math.isfinite(beta) and beta >= 0):
+            raise UserError(f"--beta must be a number of 0 or more, got {beta}")
         training = TrainingSettings(steps=steps, beta=beta, labelled_batch=128)
         settings = StudySettings(labels=labels, target=check_target(target), held_out=held_out, seed=seed)
+        sizes = ModelSettings(latent_dim=dim)
+        _make_folder(out)  # before the training, so that no minute of it is lost
         with progress_bar("training", steps) as advance:
             study = train_latent(
                 chosen,
                 evaluator=evaluator,
                 metric=metric,
                 settings=settings,
-                model=ModelSettings(latent_dim=dim),
+                model=sizes,
                 training=training,
                 advance=advance,
             )
@@ -88,25 +98,30 @@ def encode(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Print the latent point of each architecture (mean of its posterior) and the heads' prediction."""
+    """Print the latent point of each architecture (mean of its posterior) and the heads' prediction.
+
+    The predicted loss is smaller for better architectures: a normal score of the rank, or 1 - accuracy.
+    """
     with user_errors():
         import numpy as np
 
         from crlso.latent.storage import load
 
-        network, _ = load(model)
+        network, facts = load(model)
         codes = np.stack([network.space.parse(arch) for arch in archs])
         latents = network.encode(codes)
-        predicted = network.predict(codes).mean(0)
+        # Heads that never saw a label predict nothing.
+        losses = network.predict(codes).mean(0).tolist() if facts.get("labels") else [None] * len(codes)
         rows = [
             {"arch": arch, "z": z, "predicted_loss": loss}
-            for arch, z, loss in zip(archs, latents.tolist(), predicted.tolist(), strict=True)
+            for arch, z, loss in zip(archs, latents.tolist(), losses, strict=True)
         ]
         if json:
             print_json(rows)
             return
         for row in rows:
-            typer.echo(f"{row['arch']}  predicted loss {row['predicted_loss']:.4f}")
+            loss = row["predicted_loss"]
+            typer.echo(row["arch"] if loss is None else f"{row['arch']}  predicted loss {loss:.4f}")
             typer.echo("  " + " ".join(f"{value:.4f}" for value in row["z"]))
 
 
@@ -127,6 +142,10 @@ def decode(
 
         from crlso.latent.storage import load
 
+        if sample < 0:
+            raise UserError(f"--sample must be 0 or more, got {sample}")
+        if not 0 <= seed < 2**63:
+            raise UserError(f"seed {seed}; it must be 0 or more, and below 2^63")
         network, _ = load(model)
         dim = network.settings.latent_dim
         points = [_point(text, dim) for text in z or ()]
@@ -158,11 +177,17 @@ def check(
         from crlso.latent.storage import load
         from crlso.latent.study import architectures, model_convexity
 
+        if pairs < 2:
+            raise UserError(f"--pairs must be 2 or more, got {pairs}")
         network, facts = load(model)
         codes = architectures(network.space, limit=20_000, rng=np.random.default_rng(0))
         report = model_convexity(network, codes, pairs=pairs)
         figures = {**facts, "convexity": asdict(report), "passed": report.passed}
         _show(figures, model, json=json)
+        if not json:
+            curved = "curved" if report.is_curved else "FLAT"
+            convex = "convex" if report.is_convex else "NOT CONVEX"
+            typer.echo(f"{'passed' if report.passed else 'failed'}: the first head is {convex} and {curved}")
         if not report.passed:
             raise typer.Exit(1)
 
@@ -186,6 +211,16 @@ def _data(bench: str | None, metric: str | None, space: str | None) -> tuple[Eva
     return evaluator, evaluator.space
 
 
+def _make_folder(folder: Path) -> None:
+    with disk_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise RunError(f"--out {folder} is a file, not a folder; choose another path") from error
+        except FileNotFoundError as error:  # a place where nothing can be made, such as /proc
+            raise RunError(f"can not make the folder {folder}; choose another path") from error
+
+
 def _point(text: str, dim: int) -> list[float]:
     parts = text.replace(",", " ").split()
     try:
@@ -194,6 +229,9 @@ def _point(text: str, dim: int) -> list[float]:
         raise UserError(f"--z {text!r} is no list of numbers") from error
     if len(values) != dim:
         raise UserError(f"--z has {len(values)} numbers; this model's latent space has {dim} dimensions")
+    # The largest finite float32 is 3.4e38: beyond it the network computes with infinities.
+    if not all(abs(value) < 1e38 for value in values):
+        raise UserError(f"--z {text!r}: every number must be finite")
     return values
 
 
@@ -203,8 +241,8 @@ def _show(figures: Mapping[str, Any], directory: Path, *, json: bool) -> None:
         return
     quality, convexity = figures["quality"], figures["convexity"]
     typer.echo(
-        f"trained in {figures['cpu_seconds']:.1f} CPU s with {figures['labels']} labels; "
-        f"all figures on {quality['held_out']} held-out architectures"
+        f"trained in {figures['cpu_seconds']:.1f} CPU s with {figures['labels']} labels; reconstruction and "
+        f"performance head measured on {quality['held_out']} held-out architectures"
     )
     typer.echo(
         f"reconstruction        {quality['reconstruction_mean']:.2%} from the mean, "
@@ -239,5 +277,6 @@ def _show(figures: Mapping[str, Any], directory: Path, *, json: bool) -> None:
         f"convexity             worst violation {convexity['worst_violation']:.1e} "
         f"(rounding allows {convexity['tolerance']:.1e}), mean gap "
         f"{convexity['mean_gap'] / max(convexity['deviation'], 1e-300):.1%} of the standard deviation"
+        + ("" if figures["labels"] else " (heads without labels are untrained)")
     )
     typer.echo(f"model: {directory}")

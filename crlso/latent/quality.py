@@ -44,7 +44,7 @@ class LatentQuality:
         arch2vec_valid: arch2vec's protocol: 10,000 rescaled prior points, one most likely decoding each.
         arch2vec_unique: Distinct over valid.
         spearman: Rank correlation of the heads' mean prediction with the truth on held-out codes, ``None``
-            without labels.
+            without labels and where all known values are the same.
         kendall: The same as Kendall's tau-b.
     """
 
@@ -128,8 +128,10 @@ def measure(
     spearman = kendall = None
     if truth is not None and predicted is not None:
         there = np.isfinite(truth)
-        spearman = float(stats.spearmanr(predicted[there], truth[there]).statistic)
-        kendall = float(stats.kendalltau(predicted[there], truth[there]).statistic)
+        # Between numbers that are all the same there is no rank correlation.
+        if min(len(np.unique(predicted[there])), len(np.unique(truth[there]))) > 1:
+            spearman = float(stats.spearmanr(predicted[there], truth[there]).statistic)
+            kendall = float(stats.kendalltau(predicted[there], truth[there]).statistic)
     return LatentQuality(
         held_out=len(held_out),
         reconstruction_mean=match,
