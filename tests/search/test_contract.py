@@ -31,6 +31,18 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "head_width": 4,
             "head_rank": 2,
         },
+        "crlso-paper": {
+            "start": 10,
+            "epochs": 1,
+            "batch": 4096,
+            "width": 4,
+            "layers": 1,
+            "head_width": 4,
+            "predictor_epochs": 1,
+            "predictor_layers": 1,
+            "predictor_width": 4,
+            "tune_epochs": 1,
+        },
     }
 )
 """Settings that keep the contract short, where the defaults would not."""
