@@ -165,8 +165,12 @@ def _check(methods: Sequence[str], seeds: Sequence[int]) -> None:
             raise UserError(f"{what} {', '.join(map(str, given))}: each may come once only")
     for label in methods:
         # The label is a folder's name.
-        if not re.fullmatch(r"[A-Za-z0-9:=.,+-]+", label):
-            raise UserError(f"method {label!r}: only letters, digits and : = . , + - may stand in it")
+        if not re.fullmatch(r"[A-Za-z0-9_:=.,+-]+", label):
+            raise UserError(f"method {label!r}: only letters, digits and _ : = . , + - may stand in it")
+    if len({label.replace(":", "_") for label in methods}) < len(methods):
+        raise UserError(
+            f"methods {', '.join(methods)}: two of them differ only in : and _, and share a folder"
+        )
 
 
 def _config(plans: Sequence[SearchPlan], seeds: Sequence[int]) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def test_other_settings_are_refused(finished: Path, nasbench201: TableEvaluator)
         ({"seeds": (1, 1)}, "1, 1: each may come once only"),
         ({"methods": ("random", "magic")}, "unknown method 'magic'"),
         ({"methods": ("../random",)}, "only letters, digits"),
+        ({"methods": ("local:a_b=1", "local:a:b=1")}, "differ only in : and _"),
         ({"jobs": 0}, "0 jobs; it must be 1 or more"),
     ],
 )
