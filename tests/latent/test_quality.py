@@ -274,7 +274,13 @@ def test_the_smallest_space_of_all() -> None:
 
 @pytest.mark.slow
 def test_nasbench201_in_full(nasbench201: Any) -> None:
-    study = train_latent(NASBENCH201, evaluator=nasbench201, metric="cifar10/valid_accuracy@200")
+    study = train_latent(
+        NASBENCH201,
+        evaluator=nasbench201,
+        metric="cifar10/valid_accuracy@200",
+        # What `crlso embed train` uses.
+        training=TrainingSettings(steps=2000, beta=0.002, labelled_batch=128),
+    )
     quality = study.quality
     assert study.cpu_seconds < 90
     assert quality.reconstruction_mean == 1
