@@ -15,8 +15,8 @@ from crlso.spaces import BUILT_IN, get_space
 
 
 def build(
-    dirs: Sequence[Path],
-    out: Path,
+    dirs: Sequence[Path | str],
+    out: Path | str,
     *,
     evaluator: Evaluator | Mapping[str, Evaluator] | None = None,
     space: SearchSpace | None = None,
@@ -37,7 +37,8 @@ def build(
     Raises:
         RunError: A directory is no run directory, a file in it is damaged, or ``out`` can not be written.
     """
-    return write_page(make_page(read_all(dirs), evaluator=evaluator, space=space), out)
+    runs = read_all([Path(path) for path in dirs])
+    return write_page(make_page(runs, evaluator=evaluator, space=space), Path(out))
 
 
 def write_page(page: Page, out: Path) -> Path:
