@@ -122,7 +122,7 @@ def test_a_cell_and_its_reverse_differ() -> None:
     assert (model.encode(codes) - model.encode(backwards)).norm(dim=1).min() > 1e-4
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_all_cells_have_their_own_latent(seed: int) -> None:
     space = get_space("nasbench201")
     model = LatentModel(space, ModelSettings(latent_dim=24, width=32, layers=2), seed=seed)

@@ -21,7 +21,7 @@ from tests.latent.small import all_codes
 
 SPACE = EdgeCellSpace("study", nodes=4, operations=["none", "skip_connect", "conv"])
 MODEL = ModelSettings(latent_dim=6, width=12, layers=1, heads=2, head_width=6)
-TRAINING = TrainingSettings(steps=30, batch=16, learning_rate=1e-2)
+TRAINING = TrainingSettings(steps=20, batch=16, learning_rate=1e-2)
 
 
 @final
@@ -120,7 +120,7 @@ def test_large_spaces_are_sampled() -> None:
 def test_progress_is_told() -> None:
     steps: list[int] = []
     train_latent(SPACE, model=MODEL, training=TRAINING, advance=lambda step, text: steps.append(step))
-    assert steps == list(range(1, 31))
+    assert steps == list(range(1, 21))
 
 
 def test_saved_studies_keep_their_figures(tmp_path: Path) -> None:
