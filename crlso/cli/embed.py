@@ -58,7 +58,7 @@ def train(
         evaluator, chosen = _data(bench, metric, space)
         if not (math.isfinite(beta) and beta >= 0):
             raise UserError(f"--beta must be a number of 0 or more, got {beta}")
-        training = TrainingSettings(steps=steps, beta=beta, labelled_batch=128)
+        training = TrainingSettings(steps=steps, beta=beta)
         settings = StudySettings(labels=labels, target=check_target(target), held_out=held_out, seed=seed)
         sizes = ModelSettings(latent_dim=dim)
         _make_folder(out)  # before the training, so that no minute of it is lost

@@ -32,7 +32,7 @@ class Epochs:
     batch: int
     learning_rate: float
     weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.0, 0.5)
+    betas: tuple[float, float] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch < 1:

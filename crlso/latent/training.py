@@ -38,11 +38,11 @@ class TrainingSettings:
         betas: Decay rates of AdamW's two moments.
     """
 
-    steps: int = 1500
+    steps: int = 2000
     batch: int = 256
-    labelled_batch: int = 256
+    labelled_batch: int = 128
     learning_rate: float = 3e-3
-    beta: float = 0.01
+    beta: float = 0.002
     performance: float = 1.0
     weight_decay: float = 1e-4
     clip: float = 5.0

@@ -22,6 +22,9 @@ from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSetti
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
 from crlso.search.rng import rng_state, set_rng_state
 
+LABELLED_BATCH = 256
+"""Labels in a step of a round, at most; all of them up to this number."""
+
 MAP_POINTS = 3000
 """Architectures drawn for the report's map of the latent space."""
 
@@ -144,6 +147,7 @@ class CRLSO:
             TrainingSettings(
                 steps=settings.round_steps,
                 batch=settings.unlabelled,
+                labelled_batch=LABELLED_BATCH,
                 learning_rate=settings.learning_rate,
                 beta=settings.beta,
                 performance=settings.performance,
@@ -153,6 +157,7 @@ class CRLSO:
             seed=seed,
         )
         self._pretrained = False
+        self._trained_on = 0
         self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
 
     def ask(self, n: int) -> Codes:
@@ -187,8 +192,11 @@ class CRLSO:
         if not self._pretrained:
             self._trainer.run(settings.pretrain_steps, None)
             self._pretrained = True
-        curves = self._trainer.run(settings.round_steps, self._labels())
-        candidates = self._candidates(self._descend(curves))
+        if self._trained_on < len(self._codes):
+            # Only new labels are worth a training: at the end of an exhausted space there are none.
+            self._note(self._trainer.run(settings.round_steps, self._labels()))
+            self._trained_on = len(self._codes)
+        candidates = self._candidates(self._descend())
         keys = self.space.class_keys(candidates)
         fresh = ~np.isin(keys, self.space.class_keys(self._codes))
         candidates, keys = candidates[fresh], keys[fresh]
@@ -198,8 +206,8 @@ class CRLSO:
         # What the heads found no candidate for is drawn at random too.
         return np.concatenate([chosen, self.space.sample(settings.round - len(chosen), self._rng)])
 
-    def _descend(self, curves: TrainingCurves) -> Tensor:
-        """Ends of the descents of all heads, ``[heads * starts, latent_dim]``; notes the round's curves."""
+    def _descend(self) -> Tensor:
+        """Ends of the descents of all heads, ``[heads * starts, latent_dim]``."""
         settings, model = self.settings, self._model
         order = np.argsort(-self._values, kind="stable")
         best = model.encode(self._codes[order[: settings.starts // 2]])
@@ -213,15 +221,14 @@ class CRLSO:
             neighbour_distance=self._neighbour_distance(),
             settings=DescentSettings(steps=settings.descent_steps),
         )
-        for name, value in (
-            ("reconstruction", curves.reconstruction[-1]),
-            ("kl", curves.kl[-1]),
-            ("performance", curves.performance[-1]),
-            ("accepted_steps", descent.accepted),
-            ("descent_distance", descent.distance),
-        ):
-            self._curves[name].append(value)
+        self._curves["accepted_steps"].append(descent.accepted)
+        self._curves["descent_distance"].append(descent.distance)
         return descent.points.reshape(-1, settings.latent_dim)
+
+    def _note(self, curves: TrainingCurves) -> None:
+        self._curves["reconstruction"].append(curves.reconstruction[-1])
+        self._curves["kl"].append(curves.kl[-1])
+        self._curves["performance"].append(curves.performance[-1])
 
     def _candidates(self, ends: Tensor) -> Codes:
         """The likeliest architectures at each end point, each once."""
@@ -248,7 +255,7 @@ class CRLSO:
             near = near[self._rng.permutation(len(near))[:8]]
             latents = self._model.encode(np.concatenate([code[None], near]))
             distances.append((latents[1:] - latents[0]).norm(dim=1))
-        return float(torch.cat(distances).median())
+        return max(float(torch.cat(distances).median()), 1e-6)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next proposal depends on."""
@@ -258,6 +265,7 @@ class CRLSO:
             "values": self._values,
             "queue": self._queue,
             "pretrained": self._pretrained,
+            "trained_on": self._trained_on,
             "curves": copy.deepcopy(self._curves),
             "model": copy.deepcopy(self._model.state_dict()),
             "trainer": self._trainer.state_dict(),
@@ -270,6 +278,7 @@ class CRLSO:
         self._values = np.asarray(state["values"], dtype=np.float64)
         self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
         self._pretrained = state["pretrained"]
+        self._trained_on = state["trained_on"]
         self._curves = {name: list(values) for name, values in state["curves"].items()}
         self._model.load_state_dict(state["model"])
         self._trainer.load_state_dict(state["trainer"])

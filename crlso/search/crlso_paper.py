@@ -17,7 +17,14 @@ from crlso.errors import UserError
 from crlso.latent.predictor import Epochs
 from crlso.latent.projection import project_2d
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
-from crlso.search.crlso_paper_model import PaperModel, PaperTrainingSettings, RawScale, obtain, untrained
+from crlso.search.crlso_paper_model import (
+    BETAS,
+    PaperModel,
+    PaperTrainingSettings,
+    RawScale,
+    obtain,
+    untrained,
+)
 from crlso.search.rng import rng_state, set_rng_state
 
 BLOCK: Final = 32
@@ -221,6 +228,7 @@ class CRLSOPaper:
             settings.tune_batch,
             settings.tune_learning_rate,
             settings.tune_weight_decay,
+            BETAS,
         )
         return (epochs.minimise(heads.parameters(), loss, len(known), self._rng) or [float("nan")])[-1]
 

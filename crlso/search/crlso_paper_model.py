@@ -27,6 +27,8 @@ VERSION: Final = 1
 """Part of a kept model's name: another number is another training."""
 ENUMERABLE: Final = 100_000
 """Largest space of which every architecture gets a pseudo-label."""
+BETAS: Final = (0.0, 0.5)
+"""Adam's decay rates in all trainings of the release."""
 PATIENCE: Final = 1800.0
 """Seconds to wait for another process that trains the same model."""
 
@@ -62,16 +64,16 @@ class PaperTrainingSettings:
     layers: int = 3
     head_width: int = 128
     head_layers: int = 4
-    epochs: int = 30
+    epochs: int = 40
     batch: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     kl: float = 0.005
     convex: float = 1.0
     posterior_noise: float = 0.01
     weight_decay: float = 3e-5
     predictor_width: int = 64
     predictor_layers: int = 4
-    predictor_epochs: int = 100
+    predictor_epochs: int = 50
     predictor_batch: int = 32
     predictor_learning_rate: float = 1e-3
     sample: int = 20_000
@@ -229,6 +231,7 @@ def train(
             weight_decay=settings.weight_decay,
             noise=settings.posterior_noise,
             posterior_noise=settings.posterior_noise,
+            betas=BETAS,
         ),
         seed=seed,
     )
@@ -259,7 +262,12 @@ def pseudo_labels(
     predictor = GraphPredictor(
         space, width=settings.predictor_width, layers=settings.predictor_layers, seed=seed
     )
-    epochs = Epochs(settings.predictor_epochs, settings.predictor_batch, settings.predictor_learning_rate)
+    epochs = Epochs(
+        settings.predictor_epochs,
+        settings.predictor_batch,
+        settings.predictor_learning_rate,
+        betas=BETAS,
+    )
     curve = predictor.fit(codes, losses, epochs, rng=np.random.default_rng([seed, 2]))
     return predictor.predict(unlabelled), curve
 
