@@ -127,7 +127,8 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        # torch takes the moments over without copying them, and the next step would change the state.
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
 

@@ -216,6 +216,10 @@ def test_a_state_is_a_copy() -> None:
     before = dump_state(state)
     follow(method, space, 6)
     assert dump_state(state) == before
+    resumed = small(space, seed=99)
+    resumed.load_state_dict(state)
+    follow(resumed, space, 6)
+    assert dump_state(state) == before
 
 
 @pytest.mark.parametrize(("name", "explore"), [("toy64", 0), ("subset", 1)])
