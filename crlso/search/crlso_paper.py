@@ -118,11 +118,15 @@ class CRLSOPaper:
     they see the direction of edges and have no heads for what a code does not contain. "Seen" is an exact
     class of identical networks, not a text. Tries are bounded. Failed evaluations are left out of all fits.
 
-    Shortened training, so that a model on NAS-Bench-201 costs about a CPU minute: 30 epochs instead of 200,
-    width 64 (decoder 128) instead of 256, learning rate 1e-3 instead of 1e-4, Adam's decay rates .9 and .99
-    instead of 0 and .5, 5 % warm-up; the predictor 100 epochs at 1e-3 instead of 200 at 1e-4. An epoch is as
-    many batches as make a pass, each drawn without replacement, not one permutation. The constants of the
-    search are the release's. (For the full length: ``epochs=200:width=256:predictor_epochs=200``.)
+    Shortened training, so that a model on NAS-Bench-201 costs less than a CPU minute: 35 epochs instead of
+    200, width 64 (decoder 128) instead of 256, learning rate 2e-3 instead of 1e-4 with 5 % warm-up, decoupled
+    weight decay; the predictor 50 epochs at 1e-3 instead of 200 at 1e-4. An epoch is as many batches as make
+    a pass, each drawn without replacement, not one permutation. The constants of the search are the
+    release's. What its noise of 0.5 does depends on the scale of the latent space, which the KL divergence
+    shrinks for as long as the training lasts, since posterior noise of 0.01 does not hold against it. After
+    the shortened training the mean latent norm is about 1.1 beside a noise of norm 2; the release's schedule
+    (width 256, learning rate 1e-4), followed for 3,000 of its 12,200 steps, stood at 3.4 nats, norm 2.6, and
+    fell as the inverse square of the steps, which leads to the same 0.7 nats at its end.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, settings: CRLSOPaperSettings) -> None:

@@ -64,7 +64,7 @@ class PaperTrainingSettings:
     layers: int = 3
     head_width: int = 128
     head_layers: int = 4
-    epochs: int = 40
+    epochs: int = 35
     batch: int = 256
     learning_rate: float = 2e-3
     kl: float = 0.005
