@@ -1,8 +1,8 @@
 """The three interfaces of the toolkit and the data that passes between its parts.
 
 An architecture is one row of small integers, its *code*; a batch of architectures is an integer array
-``[n, d]``. Spaces say what a code means, evaluators what it is worth, search methods which one to ask for next.
-Importing this module imports neither torch nor pandas.
+``[n, d]``. Spaces say what a code means, evaluators what it is worth, search methods which one to ask for
+next. Importing this module imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Keys = NDArray[np.uint64]
 """Names of classes of identical networks, shape ``[n]``: equal if and only if the networks are the same."""
 
 Rule = Literal["code", "exact", "official"]
-"""What counts as the same architecture: equal codes, identical networks, or the benchmark's own published rule."""
+"""What counts as the same architecture: equal codes, identical networks, or the benchmark's own rule."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class SearchSpace(Protocol):
     """What an architecture is. Everything but ``parse`` and ``format`` is vectorised over codes."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the space is called in messages and files."""
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -85,10 +86,10 @@ class SearchSpace(Protocol):
         """The published text form of a code; ``parse(format(code)) == code``."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Codes:
-        """``[n, d]`` valid codes, drawn with replacement; the docstring of the space states the distribution."""
+        """``[n, d]`` valid codes, drawn with replacement; each space's docstring states the distribution."""
 
     def enumerate(self) -> Iterator[Codes]:
-        """All valid codes in chunks ``[m, d]``, each code once, in a fixed order (endless only to the patient)."""
+        """All valid codes in chunks ``[m, d]``, each code once, in a fixed order; slow for large spaces."""
 
     @property
     def size(self) -> int:
@@ -101,13 +102,14 @@ class SearchSpace(Protocol):
         """``[n]``: whether each row is an architecture of the space."""
 
     def repair(self, codes: Codes) -> Codes:
-        """``[n, d]``: a valid code near each row (entries inside their cardinalities); valid rows are unchanged.
+        """``[n, d]``: a valid code near each row (entries inside their cardinalities).
 
-        This is the last step of every decoder, so that whatever is decoded can be evaluated.
+        Valid rows are unchanged. This is the last step of every decoder, so that whatever is decoded can be
+        evaluated.
         """
 
     def class_keys(self, codes: Codes, rule: Rule = "exact") -> Keys:
-        """``[n]`` keys of the classes of identical networks, equal if and only if the rule calls them the same."""
+        """``[n]`` keys of classes of networks, equal if and only if the rule calls them the same."""
 
     def canonical(self, codes: Codes, rule: Rule = "exact") -> Codes:
         """``[n, d]``: one fixed representative of each row's class.
@@ -129,13 +131,16 @@ class Evaluator(Protocol):
     """What an architecture is worth: a table, a surrogate, shared weights, training."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the evaluator is called in messages and files."""
 
     @property
-    def space(self) -> SearchSpace: ...
+    def space(self) -> SearchSpace:
+        """The space that its codes belong to."""
 
     @property
-    def metrics(self) -> Mapping[str, Metric]: ...
+    def metrics(self) -> Mapping[str, Metric]:
+        """What it can answer, by metric name."""
 
     @property
     def support(self) -> Codes | None:
@@ -164,9 +169,9 @@ class SearchMethod(Protocol):
     """Ask/tell search. The run loop alternates ``ask`` and ``tell``; a method never sees an evaluator.
 
     Lifetime: built with a space and a seed; ``ask(n)`` proposes; the loop drops proposals whose class was
-    already evaluated in this run and asks again (a dropped proposal is never told); evaluated ones are told, in
-    the order proposed. A method that repeats itself for ever is helped out by a random unseen architecture, which
-    is told like any other.
+    already evaluated in this run and asks again (a dropped proposal is never told); evaluated ones are told,
+    in the order proposed. A method that repeats itself for ever is helped out by a random unseen
+    architecture, which is told like any other.
     """
 
     def ask(self, n: int) -> Codes:
@@ -176,9 +181,10 @@ class SearchMethod(Protocol):
         """``values`` ``[n, m]``: objectives, all to be maximised; NaN: the evaluation failed."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data (numbers, strings, lists, dicts, numpy arrays, tensors) from which the run goes on bit for bit."""
+        """Plain data (numbers, texts, lists, dicts, arrays, tensors); the run goes on with it bit for bit."""
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where :meth:`state_dict` was taken; the state itself stays as it is."""
 
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
-        """Arrays for the report (``latent``, ``training_loss``, ...); empty where there is nothing to show."""
+        """Arrays for the report (``space_latent``, ``curve/<name>``, ...); empty where nothing is to show."""

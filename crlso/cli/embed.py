@@ -187,7 +187,8 @@ def check(
         if not json:
             curved = "curved" if report.is_curved else "FLAT"
             convex = "convex" if report.is_convex else "NOT CONVEX"
-            typer.echo(f"{'passed' if report.passed else 'failed'}: the first head is {convex} and {curved}")
+            verdict = "passed: all heads are" if report.passed else "failed: a head is"
+            typer.echo(f"{verdict} {convex} and {curved}")
         if not report.passed:
             raise typer.Exit(1)
 
