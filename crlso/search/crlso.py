@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -104,6 +104,7 @@ class CRLSOSettings:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
 
+@final
 class CRLSO:
     """Convex latent search (see docs/architecture.md for the picture).
 
