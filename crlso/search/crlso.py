@@ -161,14 +161,14 @@ class CRLSO:
         self._trained_on = 0
         self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
 
+    @single_thread()
     def ask(self, n: int) -> Codes:
         """The next proposals; trains a model whenever the queue of the last round has run out."""
         if len(self._queue) == 0:
             if len(self._codes) < self.settings.initial:
                 self._queue = self.space.sample(1, self._rng)
             else:
-                with single_thread():
-                    self._queue = self._propose()
+                self._queue = self._propose()
         proposal, self._queue = self._queue[:n], self._queue[n:]
         return proposal
 
@@ -284,6 +284,7 @@ class CRLSO:
         self._model.load_state_dict(state["model"])
         self._trainer.load_state_dict(state["trainer"])
 
+    @single_thread()
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """The latent space and the search's path in two dimensions, and the curves over rounds."""
         if not len(self._codes):
