@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH ?= $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test test-all lint bench build clean help
@@ -32,11 +33,12 @@ build: $(BIN)/.installed-dev  ## wheel and source archive into dist/
 clean:  ## remove the virtual environment and everything generated
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .coverage
 
-# torch first and by its exact version: an open range would fetch gigabytes of CUDA builds.
+# torch first, by its exact version, so that no other package chooses another one. What PyPI offers for x86-64 Linux
+# holds CUDA; for a smaller install give pip's options for the CPU build: make demo TORCH="torch==X --index-url URL".
 $(BIN)/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) $(TORCH)
 	touch $@
 
 $(BIN)/.installed: $(BIN)/.torch pyproject.toml
