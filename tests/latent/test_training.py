@@ -65,7 +65,7 @@ def test_learns_to_reconstruct() -> None:
         return float((model.decode(model.encode(codes)) == codes).all(axis=1).mean())
 
     before = share()
-    trainer = Trainer(model, space.sample, TrainingSettings(batch=64, learning_rate=5e-3), seed=0)
+    trainer = Trainer(model, space.sample, TrainingSettings(batch=64, learning_rate=5e-3, beta=0.01), seed=0)
     curves = trainer.run(200, None)
     assert before < 0.3
     assert share() == 1.0
