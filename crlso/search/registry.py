@@ -57,7 +57,10 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
             "latent-space search, models re-trained in every round",
         ),
         "crlso-paper": MethodEntry(
-            "crlso.search.crlso_paper", "CRLSOPaper", "CRLSOPaperSettings", "CR-LSO as published"
+            "crlso.search.crlso_paper",
+            "CRLSOPaper",
+            "CRLSOPaperSettings",
+            "CR-LSO as published; its first 300 evaluations are random",
         ),
         "evolution": MethodEntry(
             "crlso.search.evolution", "Evolution", "EvolutionSettings", "regularised evolution"
