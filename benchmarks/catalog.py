@@ -86,7 +86,7 @@ def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator:
     path = table_path(text)
     if path is None:
         raise UnknownNameError("benchmark table", text, available())
-    return read_table(path)[0]
+    return read_table(path, whole=False)[0]
 
 
 def table_path(name_or_path: str) -> Path | None:
