@@ -71,6 +71,14 @@ class TestNASBench101(SpaceContract):
         return get_space("nasbench101")
 
 
+class TestDARTS(SpaceContract):
+    all_valid = True
+
+    @pytest.fixture
+    def space(self):
+        return get_space("darts")
+
+
 class TestFXDARTS(SpaceContract):
     samples = 20
 
@@ -113,6 +121,15 @@ class TestSubsetOfNASBench101(SubsetContract):
     def space(self):
         space = get_space("nasbench101")
         return Subset(space, space.sample(self.members, np.random.default_rng(0)))
+
+
+class TestSubsetOfDARTS(SubsetContract):
+    samples = 30
+
+    @pytest.fixture
+    def space(self):
+        space = get_space("darts")
+        return Subset(space, space.sample(40, np.random.default_rng(0)))
 
 
 class TestSubsetOfFXDARTS(SubsetContract):

@@ -31,7 +31,7 @@ def test_importing_spaces_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "fxdarts", "toy64"])
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "darts", "fxdarts", "toy64"])
 def test_built_in_spaces(name):
     space = get_space(name)
     assert space.name == name
@@ -75,7 +75,7 @@ def test_declared_chain(tmp_path):
         ("- a\n", "is a mapping"),
         ("name: x\n", "needs a field 'space': one of edge_cell"),
         ("space: [", "is not valid YAML"),
-        ("space: tree\n", "unknown kind of space 'tree'; known: chain, edge_cell"),
+        ("space: tree\n", "unknown kind of space 'tree'; known: chain, darts, edge_cell, "),
         (
             "space: edge_cell\nname: x\n",
             "missing nodes, operations; fields: space, name, nodes, operations, roles",
@@ -113,7 +113,7 @@ def test_missing_and_unreadable_files(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not UTF-8 text"):
         get_space(tmp_path / "binary.yaml")
-    with pytest.raises(UnknownNameError, match="known: fxdarts, nasbench101, nasbench201, toy64"):
+    with pytest.raises(UnknownNameError, match="known: darts, fxdarts, nasbench101, nasbench201, toy64"):
         get_space("nasbench301")
 
 
