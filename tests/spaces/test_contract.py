@@ -62,6 +62,15 @@ class TestUnevenChain(SpaceContract):
         return ChoiceChain("uneven", [["a", "none"], ["b", "skip_connect", "a"], ["c"], ["a", "b", "d", "e"]])
 
 
+class TestNATSSize(SpaceContract):
+    all_valid = True
+    wrong_texts = ("", ":", "8:8:8:8", "8:8:8:8:8:8", "8:8:8:8:12", "8/8/8/8/8")
+
+    @pytest.fixture
+    def space(self):
+        return get_space("nats_size")
+
+
 class TestNASBench101(SpaceContract):
     rules = ("code", "exact", "official")
     representatives = False
