@@ -279,11 +279,9 @@ def _valid(codes: ArrayLike) -> Codes:
     edges = cells.pruned(checked)[1].sum(axis=1)
     if (wrong := (edges == 0) | (edges > MAX_EDGES)).any():
         row = int(np.flatnonzero(wrong)[0])
-        reason = (
-            f"{edges[row]} edges after pruning, at most {MAX_EDGES} may be left"
-            if edges[row]
-            else "no path from input to output"
-        )
+        reason = "no path leads from input to output"
+        if edges[row]:
+            reason = f"{edges[row]} edges are left after pruning, at most {MAX_EDGES} may be"
         raise ArchitectureError(f"code {row} is not a valid cell: {reason}")
     return checked
 
