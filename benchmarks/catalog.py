@@ -89,6 +89,34 @@ def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator:
     return read_table(path, whole=False)[0]
 
 
+def stored_path(name_or_path: str) -> Path:
+    """The table file behind a name or path; of a built-in table, its file in the cache.
+
+    Raises:
+        UnknownNameError: No table of this name.
+        TableError: A file in another format, which has to be imported first.
+    """
+    if name_or_path in BUILT_IN:
+        BUILT_IN[name_or_path]()
+        return nasbench201.cache_path()
+    path = table_path(name_or_path)
+    if path is None:
+        raise UnknownNameError("benchmark table", name_or_path, available())
+    return path
+
+
+def table_header(name_or_path: str) -> Header:
+    """What a table says about itself.
+
+    Raises:
+        UnknownNameError: No table of this name.
+        TableError: The file is missing, damaged or not a table file of ours.
+    """
+    if name_or_path in BUILT_IN:
+        return _BUILT_IN_HEADERS[name_or_path]()
+    return read_header(stored_path(name_or_path))
+
+
 def table_path(name_or_path: str) -> Path | None:
     """The file behind a name or path that is not built in; ``None`` where there is none of that name.
 
