@@ -43,6 +43,7 @@ def list_tables(json: JsonOption = False) -> None:
                         "metrics": [metric.name for metric in entry.header.metrics] if entry.header else None,
                         "description": entry.header.description if entry.header else None,
                         "problem": entry.problem or None,
+                        "needs": entry.needs or None,
                     }
                     for entry in entries
                 ]
@@ -54,7 +55,7 @@ def list_tables(json: JsonOption = False) -> None:
                 _space_name(entry.header.space),
                 f"{entry.header.rows:,}",
                 str(len(entry.header.metrics)),
-                entry.header.description,
+                entry.header.description + (f" (needs: {entry.needs})" if entry.needs else ""),
             ]
             if entry.header
             else [entry.name, "", "", "", entry.problem]
