@@ -20,8 +20,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from benchmarks.packaged import PackagedTable
-from benchmarks.unpickling import unpickle
+from benchmarks.packaged import PackagedTable, plain_data
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric
 
 NAME = "analog_nasbench"
@@ -64,25 +63,20 @@ _TIMES = {
 """Seconds of drift, in names and in words."""
 
 
-class _Record:
-    """What the package's two classes are read as: bare attributes."""
-
-
 def _convert(files: Mapping[str, bytes]) -> tuple[Codes, Mapping[str, FloatArray]]:
-    makers = {
-        ("analognasbench.data", "Architecture"): _Record,
-        ("analognasbench.data", "DriftMeasurement"): _Record,
-    }
-    records = unpickle(files[FILE], FILE, makers)
+    from benchmarks.formats.emulated import DEFAULT, record_class
+
+    classes = ("analognasbench.data.Architecture", "analognasbench.data.DriftMeasurement")
+    records = plain_data(files, FILE, DEFAULT.also(*map(record_class, classes)))
     keys = np.array(list(records), dtype=CODE_DTYPE)
-    fields = [vars(record) for record in records.values()]
+    fields = [record.state for record in records.values()]
     columns = {
         f"{PREFIX}/{name}": np.array([record[field] for record in fields])
         for field, (name, _) in _PLAIN.items()
     }
     for kind, (name, _) in _DRIFTING.items():
         for seconds, (time, _) in _TIMES.items():
-            drifts = [vars(record[f"{kind}_drift_{seconds}"]) for record in fields]
+            drifts = [record[f"{kind}_drift_{seconds}"].state for record in fields]
             columns[f"{PREFIX}/{name}_{time}"] = np.array([drift["value"] for drift in drifts])
             columns[f"{PREFIX}/{name}_{time}_std"] = np.array([drift["uncertainty"] for drift in drifts])
     return _OPERATIONS[keys[:, _EDGES]], columns

@@ -11,8 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from benchmarks.packaged import PackagedTable
-from benchmarks.unpickling import unpickle
+from benchmarks.packaged import PackagedTable, plain_data
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric
 from crlso.spaces.nasbench201 import HEADS, flops, parameters
 
@@ -37,7 +36,7 @@ _SPLITS = {
 
 def _convert(files: Mapping[str, bytes]) -> tuple[Codes, Mapping[str, FloatArray]]:
     """Codes and columns of the pickles, which hold numbers, texts, lists and dicts."""
-    records = {dataset: unpickle(files[file], file) for dataset, (file, _) in SOURCES.items()}
+    records = {dataset: plain_data(files, file) for dataset, (file, _) in SOURCES.items()}
     # One key per cell, a digit per edge; all three files list the cells in the same order.
     codes = np.array([[int(digit) for digit in key] for key in records["cifar10"]], dtype=CODE_DTYPE)
     columns: dict[str, FloatArray] = {}

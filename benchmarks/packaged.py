@@ -8,11 +8,11 @@ damaged or of another version. Importing this module imports neither torch nor p
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from benchmarks.folders import CACHE_VARIABLE, cache_folder, make_folder
 from benchmarks.store import Header, read_table, write_table
@@ -21,6 +21,9 @@ from crlso.errors import RunError, TableError
 from crlso.protocols import Codes, FloatArray, Metric
 from crlso.runs.files import disk_errors
 from crlso.spaces import get_space, space_to_dict
+
+if TYPE_CHECKING:
+    from benchmarks.formats.emulated import Allowed
 
 Convert: TypeAlias = Callable[[Mapping[str, bytes]], tuple[Codes, Mapping[str, FloatArray]]]
 """From the content of each data file to codes ``[n, d]`` and for each metric ``[n]`` numbers."""
@@ -93,6 +96,8 @@ class PackagedTable:
         Raises:
             TableError: The package is not installed.
         """
+        from importlib import metadata
+
         try:
             package = metadata.distribution(self.package)
         except metadata.PackageNotFoundError as error:
@@ -102,7 +107,7 @@ class PackagedTable:
         return Path(str(package.locate_file(self.folder)))
 
     def load(self, cache: Path | None = None) -> TableEvaluator:
-        """The table, from the cache where it is there and whole, otherwise built first (about a second).
+        """The table, from the cache where it is there and whole, otherwise built first (a few seconds).
 
         Two processes may do so at once: one builds, the other waits.
 
@@ -172,3 +177,22 @@ class PackagedTable:
                 f"{path} is not the published file (SHA-256 {found}, expected {expected}); {again}"
             )
         return data
+
+
+def plain_data(files: Mapping[str, bytes], file: str, allowed: Allowed | None = None) -> Any:
+    """What the pickle in a data file holds.
+
+    Args:
+        files: The content of each data file.
+        file: The one to read.
+        allowed: The names that it may use; by default those of numpy's numbers and of plain containers.
+
+    Raises:
+        TableError: Not a pickle, or it names what is not allowed.
+    """
+    from benchmarks.formats.emulated import DEFAULT
+    from benchmarks.formats.errors import naming
+    from benchmarks.formats.pickles import read_pickle
+
+    with naming(Path(file)):
+        return read_pickle(io.BytesIO(files[file]), allowed=DEFAULT if allowed is None else allowed)

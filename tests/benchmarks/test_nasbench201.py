@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -14,7 +15,6 @@ import pytest
 
 from benchmarks import TableEvaluator
 from benchmarks import nasbench201 as nb201
-from benchmarks.unpickling import unpickle
 
 DATASETS = ("cifar10", "cifar100", "imagenet16")
 OPTIMA = {"cifar10": (91.607, "333132"), "cifar100": (73.493, "333133"), "imagenet16": (46.733, "322133")}
@@ -73,7 +73,8 @@ def test_means_are_over_the_seeds_that_were_trained(nasbench201: TableEvaluator)
 
 def test_formula_parameters_equal_the_stored_ones_of_some_seed(nasbench201: TableEvaluator) -> None:
     for dataset, (file, _) in nb201.SOURCES.items():
-        records = unpickle((nb201.TABLE.source_folder() / file).read_bytes(), file)
+        with (nb201.TABLE.source_folder() / file).open("rb") as content:
+            records = pickle.load(content)
         stored = [record["model_size"] for record in records.values()]
         ours = nasbench201.column(f"{dataset}/params")
         assert all(

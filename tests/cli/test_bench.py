@@ -148,6 +148,19 @@ def test_the_built_in_table() -> None:
     assert "the whole space" in ok("info", "nasbench201")
 
 
+def test_a_table_whose_package_is_missing_says_what_to_install(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(files / "new-cache"))
+    monkeypatch.setattr("importlib.metadata.MetadataPathFinder.find_distributions", lambda *_: iter(()))
+    install = 'pip install "crlso[analog]"'
+    assert install in fails("info", "analog_nasbench")
+    assert f"needs: {install}" in ok("list")
+    listed = data("list")
+    assert isinstance(listed, list)
+    assert {entry["name"]: entry["needs"] for entry in listed}["analog_nasbench"] == install
+
+
 def test_query_tells_all_of_one_cell() -> None:
     answer = data("query", "nasbench201", BEST)
     assert isinstance(answer, dict)
