@@ -611,12 +611,16 @@ class _Machine:
 
     def _inst(self) -> None:
         self._global()
-        raise FormatError(f"the pickle makes an object of {_kind(self._stack[-1])} in a way that data do not need")
+        raise FormatError(
+            f"the pickle makes an object of {_kind(self._stack[-1])} in a way that data do not need"
+        )
 
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
         if type(function) is not Global or function.call is None or type(arguments) is not tuple:
-            raise FormatError(f"the pickle calls {_kind(function)}, which is not data; refused, nothing was run")
+            raise FormatError(
+                f"the pickle calls {_kind(function)}, which is not data; refused, nothing was run"
+            )
         self._push_made(function.call(arguments))
 
     def _newobj(self) -> None:

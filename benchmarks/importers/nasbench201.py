@@ -94,7 +94,7 @@ def _convert_folder(source: Source) -> None:
         files = records.add_files(_members(source.path), read)
         verified = "CRC32 of the zip archives" if forms == {"zip"} else ""
         # The folder has no list of all architectures; the built-in table has them in the official order.
-        order = [space.format(code) for code in built_in.load().codes]
+        order = [space.format(code) for code in built_in.TABLE.load().codes]
         records.finish(order, Origin(f"{BENCHMARK} archive", files, verified, IMPORTER))
 
 

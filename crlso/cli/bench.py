@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 app.command(
     "import",
-    epilog="Examples: crlso bench import NATS-tss-v1_0-3ffb9-simple; crlso bench import results.csv "
+    epilog="Example: crlso bench import NATS-tss-v1_0-3ffb9-simple (or: crlso bench import results.csv "
     "--space my_space.yaml --name mine --minimize latency --unit latency=ms",
 )(import_file)
 
@@ -48,6 +48,7 @@ def list_tables(json: JsonOption = False) -> None:
                         "metrics": [metric.name for metric in entry.header.metrics] if entry.header else None,
                         "description": entry.header.description if entry.header else None,
                         "problem": entry.problem or None,
+                        "needs": entry.needs or None,
                     }
                     for entry in entries
                 ]
@@ -59,7 +60,7 @@ def list_tables(json: JsonOption = False) -> None:
                 space_name(entry.header.space),
                 f"{entry.header.rows:,}",
                 str(len(entry.header.metrics)),
-                entry.header.description,
+                entry.header.description + (f" (needs: {entry.needs})" if entry.needs else ""),
             ]
             if entry.header
             else [entry.name, "", "", "", entry.problem]

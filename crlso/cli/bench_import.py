@@ -77,7 +77,7 @@ def import_file(
             return
         if space is None:
             raise UserError(
-                f"{file} is no official benchmark file that is known; a CSV or Parquet needs its space: --space"
+                f"{file} is no official benchmark file that is known; a CSV or Parquet needs --space"
             )
         from benchmarks.importing import ImportOptions, import_table
         from crlso.spaces import get_space

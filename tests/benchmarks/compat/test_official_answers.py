@@ -280,5 +280,5 @@ def _other_table(folder: Path) -> Path:
     from benchmarks import nasbench201
 
     path = folder / "other.parquet"
-    nasbench201.build(path)
+    nasbench201.TABLE.build(path)
     return path
