@@ -16,10 +16,13 @@ from benchmarks.table import TableEvaluator
 from crlso.errors import ArchitectureError, TableError, UserError
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric, SearchSpace
 from crlso.spaces import space_to_dict
+from crlso.spaces.darts import DARTSSpace
+from crlso.spaces.genotype import CELLS, genotype_from_cells
 
 IMPORTER = "crlso.import/1"
 ARCH_NAMES = ("arch", "architecture", "arch_str", "arch_string", "genotype", "cell")
 """Names by which the architecture column is found (in any case)."""
+_INDEX_NAMES = ("row", "index", "idx", "id")  # of columns that may only number the rows
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class ImportOptions:
     """How to read a file.
 
     Attributes:
-        arch_column: The architecture column; ``None``: the one that has one of :data:`ARCH_NAMES`.
-        metrics: The metric columns; empty: all other columns, which must then be numbers.
+        arch_column: The architecture column; ``None``: the one that has one of :data:`ARCH_NAMES`, or for the
+            space ``darts`` also two columns ``normal`` and ``reduce`` with a cell each.
+        metrics: The metric columns; empty: all others that do not only number the rows. They must be numbers.
         ignore: Columns to leave out.
         maximize: Metrics of which more is better.
         minimize: Metrics of which less is better; those in neither go by their names.
@@ -52,7 +56,7 @@ class Imported:
     Attributes:
         table: The table, as it was read back from its file.
         path: The file.
-        arch_column: The column that held the architectures.
+        arch_column: The column that held the architectures (``normal, reduce`` where they were two).
         reasons: For each metric why its direction is what it is.
         left_out: Columns of the file that are not in the table.
     """
@@ -94,12 +98,12 @@ def import_table(
             f"table {path.stem!r} exists already ({path}); --force replaces it, --name takes another name"
         )
     raw = read_raw(file)
-    arch_column = _arch_column(raw, options.arch_column)
-    metrics, reasons = _metrics(raw, arch_column, options)
+    arch_columns = _arch_columns(raw, options.arch_column, space)
+    metrics, reasons = _metrics(raw, arch_columns, options)
     columns = {metric.name: raw.floats(metric.name) for metric in metrics}
     if not options.allow_missing:
         _refuse_missing(raw, columns)
-    codes = _codes(raw, arch_column, space)
+    codes = _codes(raw, arch_columns, space)
     _refuse_duplicates(raw, codes, columns)
     header = Header(
         name=path.stem,
@@ -111,8 +115,8 @@ def import_table(
         description=f"imported from {file.name}",
     )
     write_table(path, header, space, codes, columns)
-    left_out = tuple(column for column in raw.names if column != arch_column and column not in columns)
-    return Imported(read_table(path)[0], path, arch_column, reasons, left_out)
+    left_out = tuple(name for name in raw.names if name not in arch_columns and name not in columns)
+    return Imported(read_table(path)[0], path, ", ".join(arch_columns), reasons, left_out)
 
 
 def _stem(file: Path) -> str:
@@ -121,8 +125,8 @@ def _stem(file: Path) -> str:
     return file.name[: len(file.name) - len(ending)]
 
 
-def _arch_column(raw: RawTable, stated: str | None) -> str:
-    """The architecture column."""
+def _arch_columns(raw: RawTable, stated: str | None, space: SearchSpace) -> tuple[str, ...]:
+    """The architecture column; of a DARTS genotype perhaps two, a cell in each."""
     listed = ", ".join(map(repr, raw.names))
     if stated is not None:
         if stated not in raw.names:
@@ -130,6 +134,8 @@ def _arch_column(raw: RawTable, stated: str | None) -> str:
         found = [stated]
     else:
         found = [name for name in raw.names if name.lower() in ARCH_NAMES]
+    if not found and isinstance(space, DARTSSpace) and all(cell in raw.texts for cell in CELLS):
+        return CELLS
     if not found:
         raise TableError(
             f"{raw.path} has no architecture column ({', '.join(ARCH_NAMES)}); its columns: {listed}; "
@@ -143,18 +149,23 @@ def _arch_column(raw: RawTable, stated: str | None) -> str:
         raise TableError(
             f"{raw.path}: column {found[0]!r} does not hold texts; name another with --arch-column"
         )
-    return found[0]
+    return (found[0],)
 
 
-def _metrics(raw: RawTable, arch_column: str, options: ImportOptions) -> tuple[list[Metric], dict[str, str]]:
+def _metrics(
+    raw: RawTable, arch_columns: Sequence[str], options: ImportOptions
+) -> tuple[list[Metric], dict[str, str]]:
     """What each metric column is, and why its direction."""
-    others = [name for name in raw.names if name != arch_column]
+    others = [name for name in raw.names if name not in arch_columns]
     for option, names in (("--metric", options.metrics), ("--ignore", options.ignore)):
         _refuse_unknown(raw, option, names, others)
-    chosen = [name for name in others if name in options.metrics or not options.metrics]
+    if options.metrics:
+        chosen = [name for name in others if name in options.metrics]
+    else:
+        chosen = [name for name in others if not _numbers_rows(raw, name)]
     chosen = [name for name in chosen if name not in options.ignore]
     if not chosen:
-        raise TableError(f"{raw.path} has no metric column beside {arch_column!r}")
+        raise TableError(f"{raw.path} has no metric column beside {', '.join(map(repr, arch_columns))}")
     _refuse_unknown(raw, "--maximize", options.maximize, chosen)
     _refuse_unknown(raw, "--minimize", options.minimize, chosen)
     _refuse_unknown(raw, "--unit", options.units, chosen)
@@ -178,6 +189,17 @@ def _metrics(raw: RawTable, arch_column: str, options: ImportOptions) -> tuple[l
     return metrics, reasons
 
 
+def _numbers_rows(raw: RawTable, name: str) -> bool:
+    """Whether a column says no more than which row it is: 0, 1, 2, ... or 1, 2, 3, ..."""
+    if name.lower() not in _INDEX_NAMES or name in raw.kinds:
+        return False
+    rows = np.arange(len(raw.places))
+    if name in raw.numbers:
+        return any(np.array_equal(raw.numbers[name], rows + first) for first in (0, 1))
+    stated = [(text or "").strip() for text in raw.texts[name]]
+    return any(stated == [str(row) for row in rows + first] for first in (0, 1))
+
+
 def _refuse_unknown(raw: RawTable, option: str, names: Collection[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
@@ -195,15 +217,16 @@ def _refuse_missing(raw: RawTable, columns: Mapping[str, FloatArray]) -> None:
             )
 
 
-def _codes(raw: RawTable, arch_column: str, space: SearchSpace) -> Codes:
+def _codes(raw: RawTable, arch_columns: Sequence[str], space: SearchSpace) -> Codes:
     """``[n, d]`` the architectures."""
-    texts = raw.texts[arch_column]
-    codes = np.empty((len(texts), len(space.cardinalities)), dtype=CODE_DTYPE)
-    for row, text in enumerate(texts):
+    parse = space.parse if len(arch_columns) == 1 else genotype_from_cells
+    codes = np.empty((len(raw.places), len(space.cardinalities)), dtype=CODE_DTYPE)
+    for row, texts in enumerate(zip(*(raw.texts[name] for name in arch_columns), strict=True)):
         try:
-            codes[row] = space.parse(text or "")
+            codes[row] = parse(*(text or "" for text in texts))
         except ArchitectureError as error:
-            raise TableError(f"{raw.path}, {raw.place(row)}, column {arch_column!r}: {error}") from error
+            where = f"column {', '.join(map(repr, arch_columns))}"
+            raise TableError(f"{raw.path}, {raw.place(row)}, {where}: {error}") from error
     return codes
 
 
