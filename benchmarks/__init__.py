@@ -3,7 +3,8 @@
 Importing this package imports neither torch nor pandas.
 """
 
-from benchmarks.catalog import available, load
+from benchmarks.catalog import available, load, load_table
+from benchmarks.surrogate.evaluator import SurrogateEvaluator
 from benchmarks.table import TableEvaluator
 
-__all__ = ["TableEvaluator", "available", "load"]
+__all__ = ["SurrogateEvaluator", "TableEvaluator", "available", "load", "load_table"]

@@ -1,4 +1,4 @@
-"""Tables by name: the built-in ones and those in the user's data folder."""
+"""Tables and surrogates by name: the built-in ones and those in the user's data folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from types import MappingProxyType
 from benchmarks import analog_nasbench, nasbench201
 from benchmarks.folders import data_folder
 from benchmarks.packaged import PackagedTable
-from benchmarks.store import Header, read_header, read_table
+from benchmarks.store import Header, read_header, read_table, verify_table
+from benchmarks.surrogate.evaluator import SurrogateEvaluator
+from benchmarks.surrogate.storage import SUFFIX as SURROGATE_SUFFIX
+from benchmarks.surrogate.storage import read_surrogate, read_surrogate_header
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UnknownNameError, UserError
 
@@ -31,7 +34,8 @@ def available() -> tuple[str, ...]:
     A built-in table whose package is not installed is among them: loading it says what to install.
     """
     folder = data_folder()
-    own = sorted(path.stem for path in folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(path.stem))
+    files = [path for suffix in (SUFFIX, SURROGATE_SUFFIX) for path in folder.glob(f"*{suffix}")]
+    own = sorted({path.stem for path in files if _NAME.fullmatch(path.stem)})
     return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
 
 
@@ -62,18 +66,18 @@ def entries() -> tuple[Entry, ...]:
             found.append(Entry(name, True, BUILT_IN[name].header(), needs=BUILT_IN[name].needs()))
             continue
         try:
-            found.append(Entry(name, False, read_header(user_path(name))))
+            found.append(Entry(name, False, table_header(name)))
         except UserError as error:
             found.append(Entry(name, False, None, str(error)))
     return tuple(found)
 
 
-def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator:
-    """A table by its name, or from a table file of ours.
+def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator | SurrogateEvaluator:
+    """A table or surrogate by its name, or from a file of ours.
 
     Args:
-        name_or_path: ``nasbench201``, the name of an imported table, or a path (with a folder, or ending in
-            ``.parquet``).
+        name_or_path: ``nasbench201``, the name of an imported table or of a surrogate, or a path (with a
+            folder, or ending in ``.parquet`` or ``.safetensors``).
 
     Raises:
         UnknownNameError: No table of this name; the message lists the names.
@@ -91,7 +95,21 @@ def load(name_or_path: str | os.PathLike[str]) -> TableEvaluator:
     path = table_path(text)
     if path is None:
         raise UnknownNameError("benchmark table", text, available())
+    if path.suffix == SURROGATE_SUFFIX:
+        return read_surrogate(path)[0]
     return read_table(path, whole=False)[0]
+
+
+def load_table(name_or_path: str | os.PathLike[str]) -> TableEvaluator:
+    """As :func:`load`, for what only a table can do: it holds measured values of a list of architectures.
+
+    Raises:
+        UnknownNameError, TableError: As :func:`load`, or it is a surrogate.
+    """
+    found = load(name_or_path)
+    if isinstance(found, SurrogateEvaluator):
+        raise TableError(f"{os.fspath(name_or_path)!r} is a surrogate; this needs a table")
+    return found
 
 
 def stored_path(name_or_path: str) -> Path:
@@ -118,7 +136,17 @@ def table_header(name_or_path: str) -> Header:
     """
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path].header()
-    return read_header(stored_path(name_or_path))
+    path = stored_path(name_or_path)
+    return read_surrogate_header(path) if path.suffix == SURROGATE_SUFFIX else read_header(path)
+
+
+def verify_stored(path: Path) -> Header:
+    """Read all of a table's or surrogate's file and check all of it.
+
+    Raises:
+        TableError: Something does not fit; the message says what.
+    """
+    return read_surrogate(path)[1] if path.suffix == SURROGATE_SUFFIX else verify_table(path)
 
 
 def table_path(name_or_path: str) -> Path | None:
@@ -128,18 +156,35 @@ def table_path(name_or_path: str) -> Path | None:
         TableError: A file in another format, which has to be imported first.
     """
     path = Path(name_or_path)
-    if path.suffix == SUFFIX or path.name != name_or_path:
+    if path.suffix in (SUFFIX, SURROGATE_SUFFIX) or path.name != name_or_path:
         if path.suffix in {".csv", ".gz", ".tsv"}:
             raise TableError(f"{path} is not a table file yet: crlso bench import {path} --space SPACE")
         return path
     if not _NAME.fullmatch(name_or_path):
         return None
-    own = user_path(name_or_path)
-    return own if own.is_file() else None
+    paths = (user_path(name_or_path, suffix) for suffix in (SUFFIX, SURROGATE_SUFFIX))
+    return next((path for path in paths if path.is_file()), None)
 
 
-def user_path(name: str) -> Path:
-    """Where an imported table of this name lies.
+def new_path(name: str, suffix: str = SUFFIX, *, force: bool = False) -> Path:
+    """Where a new table or surrogate of this name is to be written.
+
+    Raises:
+        TableError: The name is taken (a file of the same kind may be replaced with ``force``).
+    """
+    path = user_path(name, suffix)
+    for taken in (user_path(name, SUFFIX), user_path(name, SURROGATE_SUFFIX)):
+        if taken != path and taken.exists():
+            raise TableError(f"{name!r} is the name of {taken} already; --name takes another name")
+    if path.exists() and not force:
+        raise TableError(
+            f"table {name!r} exists already ({path}); --force replaces it, --name takes another name"
+        )
+    return path
+
+
+def user_path(name: str, suffix: str = SUFFIX) -> Path:
+    """Where an imported table of this name lies, or with another suffix a surrogate.
 
     Raises:
         TableError: The name can not be the name of a table.
@@ -150,4 +195,4 @@ def user_path(name: str) -> Path:
         )
     if name in BUILT_IN:
         raise TableError(f"{name!r} is a built-in table; choose another name (--name)")
-    return data_folder() / f"{name}{SUFFIX}"
+    return data_folder() / f"{name}{suffix}"

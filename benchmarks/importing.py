@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.catalog import user_path
+from benchmarks.catalog import new_path
 from benchmarks.directions import Direction, guess_direction
 from benchmarks.reading import SUFFIXES, RawTable, read_raw
 from benchmarks.store import RESERVED_COLUMNS, Header, read_table, write_table
@@ -92,11 +92,7 @@ def import_table(
         RunError: The data folder can not be written.
     """
     options = options or ImportOptions()
-    path = user_path(_stem(file) if name is None else name)
-    if path.exists() and not force:
-        raise TableError(
-            f"table {path.stem!r} exists already ({path}); --force replaces it, --name takes another name"
-        )
+    path = new_path(_stem(file) if name is None else name, force=force)
     raw = read_raw(file)
     arch_columns = _arch_columns(raw, options.arch_column, space)
     metrics, reasons = _metrics(raw, arch_columns, options)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.catalog import user_path
-from benchmarks.store import read_table
+from benchmarks.catalog import SUFFIX, load, new_path
+from benchmarks.surrogate.evaluator import SurrogateEvaluator
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UnknownNameError
 
@@ -42,6 +42,7 @@ class Format:
         what: One line: which files of which benchmark.
         recognises: Whether a path looks like this format, by names and first bytes alone.
         convert: Reads all of it and writes the table.
+        suffix: Of the file that it writes: a table's or a surrogate's.
     """
 
     name: str
@@ -49,14 +50,15 @@ class Format:
     what: str
     recognises: Callable[[Path], bool]
     convert: Callable[[Source], None]
+    suffix: str = SUFFIX
 
 
 def formats() -> Mapping[str, Format]:
     """All official formats by name."""
     # Here, not above: the modules of the formats import the classes of this one.
-    from benchmarks.importers import nasbench201, nats_bench
+    from benchmarks.importers import nasbench201, nasbench301, nats_bench
 
-    found = (nats_bench.FORMAT, nasbench201.FORMAT)
+    found = (nats_bench.FORMAT, nasbench201.FORMAT, nasbench301.FORMAT)
     return MappingProxyType({each.name: each for each in found})
 
 
@@ -79,7 +81,7 @@ def import_official(
     force: bool = False,
     progress: bool = False,
     unverified: bool = False,
-) -> TableEvaluator:
+) -> TableEvaluator | SurrogateEvaluator:
     """Convert an official file once; from then on the table opens in milliseconds.
 
     Args:
@@ -102,10 +104,6 @@ def import_official(
     if found is None:
         listed = "; ".join(f"{key}: {value.what}" for key, value in known.items())
         raise TableError(f"{path} is in no official format that is known ({listed})")
-    target = user_path(found.table(path) if name is None else name)
-    if target.exists() and not force:
-        raise TableError(
-            f"table {target.stem!r} exists already ({target}); --force replaces it, --name takes another name"
-        )
+    target = new_path(found.table(path) if name is None else name, found.suffix, force=force)
     found.convert(Source(path, target, target.stem, progress, unverified))
-    return read_table(target, whole=False)[0]
+    return load(target)

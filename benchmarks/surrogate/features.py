@@ -1,9 +1,9 @@
 """What a surrogate sees of an architecture: small integers in groups, computed from the code alone.
 
 Every space has the groups ``code`` (each entry of the code, one-hot) and ``counts`` (how often each choice
-occurs among the entries that have the same number of choices). For ``darts`` there are four more, computed
-for each of the two cells from its wiring. All features are whole numbers between 0 and a stated limit, so that
-sums over them can be exact (:mod:`benchmarks.surrogate.quadratic`).
+occurs among the entries that have the same number of choices). For ``darts`` there are three more, computed
+for each of the two cells from its wiring. All features are whole numbers between 0 and a stated limit, so
+that sums over them can be exact (:mod:`benchmarks.surrogate.quadratic`).
 """
 
 from __future__ import annotations
@@ -90,24 +90,20 @@ def _general(space: SearchSpace, codes: Codes) -> Blocks:
 
 
 def _darts(codes: Codes) -> Blocks:
-    """Edges, counts, steps and paths of the normal and of the reduction cell.
+    """Edges, counts and paths of the normal and of the reduction cell.
 
-    ``edges``: operation on each of the 14 possible edges, one-hot. ``cells``: how often each operation occurs,
-    how often on an input of the cell; for each node its longest and shortest way from an input, the most
-    convolutions on such a way, and how many operations take it in; the sums of these. ``steps``: the same
-    numbers as thresholds (at least 1, at least 2, ...), which lets pairs of them say more than a product.
-    ``paths``: how often one operation follows another.
+    ``edges``: operation on each of the 14 possible edges, one-hot. ``cells``: how often each operation
+    occurs, how often on an input of the cell; for each node its longest and shortest way from an input, the
+    most convolutions on such a way, and how many operations take it in; the sums of these. ``paths``: how
+    often one operation stands directly before another.
     """
     sources, operations = decoded(codes)
-    cells = np.concatenate([_cell(sources[:, cell], operations[:, cell]) for cell in range(len(CELLS))], axis=1)
-    limits = np.tile(_CELL_LIMITS, len(CELLS))
-    steps = [
-        cells[:, [column]] >= np.arange(1, limit + 1) for column, limit in enumerate(limits) if limit <= 2 * NODES
-    ]
+    cells = np.concatenate(
+        [_cell(sources[:, cell], operations[:, cell]) for cell in range(len(CELLS))], axis=1
+    )
     return [
         ("edges", _edges(sources, operations), 1),
-        ("cells", cells, int(limits.max())),
-        ("steps", np.concatenate(steps, axis=1), 1),
+        ("cells", cells, int(_CELL_LIMITS.max())),
         ("paths", _paths(sources, operations), 2 * NODES),
     ]
 
@@ -171,8 +167,16 @@ def _paths(sources: NDArray[np.int64], operations: NDArray[np.int64]) -> Integer
     inner = sources >= INPUTS
     for side in range(2):
         before = operations[rows, cells, np.maximum(sources - INPUTS, 0), side]
-        np.add.at(found, (np.broadcast_to(rows, before.shape)[inner], np.broadcast_to(cells, before.shape)[inner],
-                          before[inner], operations[inner]), 1)
+        np.add.at(
+            found,
+            (
+                np.broadcast_to(rows, before.shape)[inner],
+                np.broadcast_to(cells, before.shape)[inner],
+                before[inner],
+                operations[inner],
+            ),
+            1,
+        )
     return found.reshape(n, -1)
 
 

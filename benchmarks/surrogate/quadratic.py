@@ -1,10 +1,10 @@
-"""Regression on features and products of two features, the weight of each group of features found from the data.
+"""Regression on features and products of two features; the data decide the weight of each group of features.
 
-The model is a Gaussian process with mean zero and kernel ``S + b S^2``, where ``S(x, y)`` is a weighted sum of
-the inner products of the groups' standardised features. That is Bayesian linear regression on all features
-and all products of two (Rasmussen and Williams 2006, chapter 2): its mean is one quadratic form, which is all
-that is kept. The groups' weights, ``b`` and the noise maximise the marginal likelihood of a part of the rows
-(ibid., chapter 5); they are then used with all rows.
+The model is a Gaussian process with mean zero and kernel ``S + b S^2``, where ``S(x, y)`` is a weighted sum
+of the inner products of the groups' standardised features. That is Bayesian linear regression on all features
+and all products of two (Rasmussen and Williams 2006, chapter 2): its mean is one quadratic form, which is
+all that is kept. The groups' weights, ``b`` and the noise maximise the marginal likelihood of a part of the
+rows (ibid., chapter 5); they are then used with all rows.
 
 The coefficients are rounded to multiples of a power of two so coarse that all sums over whole-number features
 are exact in float64. So an answer depends neither on the other rows of its batch nor on the machine.
@@ -22,10 +22,10 @@ from benchmarks.surrogate.features import Features
 from crlso.errors import UserError
 from crlso.protocols import FloatArray
 
-SEARCH_ROWS = 2500
+SEARCH_ROWS = 1500
 """Rows on which the weights are found: its time grows as their third power."""
 
-_SEARCH_STEPS = 25
+_SEARCH_STEPS = 15
 _LEAST_SCALE = 0.05  # standard deviation that a feature counts as having at least; rare ones stay small
 _MANTISSA = 52
 _BOUNDS = (-9.0, 5.0)  # logarithms of the weights
@@ -72,7 +72,9 @@ class Weights:
     noise: float
 
 
-def fit_quadratic(found: Features, labels: FloatArray, *, rng: np.random.Generator) -> tuple[Quadratic, Weights]:
+def fit_quadratic(
+    found: Features, labels: FloatArray, *, rng: np.random.Generator
+) -> tuple[Quadratic, Weights]:
     """The model of features ``[n, m]`` and labels ``[n]``.
 
     Takes ``8 n^2`` bytes and time that grows as ``n^3`` (10,000 rows: 1 GB, half a minute).
@@ -96,8 +98,9 @@ def fit_quadratic(found: Features, labels: FloatArray, *, rng: np.random.Generat
     stretch = scale * np.sqrt(weights.groups)[found.groups]
     standard *= np.sqrt(weights.groups)[found.groups]
     kernel = standard @ standard.T
-    kernel += weights.products * kernel * kernel
-    duals = _solve(kernel, targets, weights.noise)
+    for i in range(len(kernel)):  # row by row: a second array of this size would not be small
+        kernel[i] += weights.products * kernel[i] ** 2
+    duals = solve(kernel, targets, weights.noise)
     products = weights.products * np.outer(stretch, stretch) * ((standard.T * duals) @ standard)
     products = (products + products.T) / 2
     linear = stretch * (standard.T @ duals) - 2 * products @ centre
@@ -127,12 +130,13 @@ def _rounded(values: FloatArray, step: float) -> FloatArray:
     return rounded
 
 
-def _solve(kernel: FloatArray, targets: FloatArray, noise: float) -> FloatArray:
+def solve(kernel: FloatArray, targets: FloatArray, noise: float) -> FloatArray:
     """``(K + noise I)^-1 targets``; the kernel is overwritten."""
     from scipy.linalg import cho_factor, cho_solve
 
     kernel[np.diag_indices(len(kernel))] += noise
-    factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
+    # Symmetric, so its transpose is the same matrix in the order that LAPACK works on without a copy.
+    factor = cho_factor(kernel.T, lower=True, overwrite_a=True, check_finite=False)
     solved: FloatArray = cho_solve(factor, targets, check_finite=False)
     return solved
 
@@ -178,7 +182,9 @@ def _negative_evidence(
     slope = cho_solve(factor, np.eye(len(targets)), check_finite=False)
     slope -= np.outer(duals, duals)
     by_similarity = slope * (1 + 2 * products * similarity)
-    gradient = [weight * float(np.vdot(by_similarity, gram)) for weight, gram in zip(groups, grams, strict=True)]
+    gradient = [
+        weight * float(np.vdot(by_similarity, gram)) for weight, gram in zip(groups, grams, strict=True)
+    ]
     gradient.append(products * float(np.vdot(slope, similarity * similarity)))
     gradient.append(noise * float(np.trace(slope)))
     return value, 0.5 * np.array(gradient)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crlso.cli.bench_import import ForceOption, import_file
+from crlso.cli.bench_import import import_file
+from crlso.cli.bench_surrogate import fit_surrogate, print_predictions, print_surrogate
 from crlso.cli.bench_tables import BETTER, UNVERIFIED, metric_groups, missing, number, print_table, space_name
-from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.common import ForceOption, JsonOption, print_json, user_errors
 
 if TYPE_CHECKING:
     from benchmarks import TableEvaluator
@@ -22,6 +23,10 @@ app.command(
     epilog="Example: crlso bench import NATS-tss-v1_0-3ffb9-simple (or: crlso bench import results.csv "
     "--space my_space.yaml --name mine --minimize latency --unit latency=ms)",
 )(import_file)
+app.command(
+    "fit-surrogate",
+    epilog="Example: crlso bench fit-surrogate nasbench201 --metric cifar10/valid_accuracy@200 --name mine",
+)(fit_surrogate)
 
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="Name of a table (crlso bench list) or path of a table file.")
@@ -44,7 +49,7 @@ def list_tables(json: JsonOption = False) -> None:
                         "name": entry.name,
                         "built_in": entry.built_in,
                         "space": space_name(entry.header.space) if entry.header else None,
-                        "architectures": entry.header.rows if entry.header else None,
+                        "architectures": (entry.header.rows or None) if entry.header else None,
                         "metrics": [metric.name for metric in entry.header.metrics] if entry.header else None,
                         "description": entry.header.description if entry.header else None,
                         "problem": entry.problem or None,
@@ -58,7 +63,7 @@ def list_tables(json: JsonOption = False) -> None:
             [
                 entry.name,
                 space_name(entry.header.space),
-                f"{entry.header.rows:,}",
+                f"{entry.header.rows:,}" if entry.header.rows else "all, predicted",
                 str(len(entry.header.metrics)),
                 entry.header.description + (f" (needs: {entry.needs})" if entry.needs else ""),
             ]
@@ -79,10 +84,13 @@ def info(
 ) -> None:
     """Say what a table holds: its space, its metrics and their optima, and where the numbers come from."""
     with user_errors():
-        from benchmarks import load
+        from benchmarks import SurrogateEvaluator, load
         from benchmarks.catalog import table_header
 
         loaded = load(table)
+        if isinstance(loaded, SurrogateEvaluator):
+            print_surrogate(loaded, table_header(table), json=json)
+            return
         verified = table_header(table).verified
         metrics = [
             {
@@ -154,9 +162,12 @@ def query(
     with user_errors():
         import numpy as np
 
-        from benchmarks import load
+        from benchmarks import SurrogateEvaluator, load
 
         loaded = load(table)
+        if isinstance(loaded, SurrogateEvaluator):
+            print_predictions(loaded, arch, json=json)
+            return
         code = loaded.space.parse(arch)
         values = loaded.evaluate(code[None], metrics=list(loaded.metrics)).iloc[0].tolist()
         metrics: dict[str, dict[str, Any]] = {}
@@ -222,11 +233,10 @@ def query(
 def verify(table: TableArgument, json: JsonOption = False) -> None:
     """Read all of a table file and compare every column with its SHA-256, every text with its code."""
     with user_errors():
-        from benchmarks.catalog import stored_path
-        from benchmarks.store import verify_table
+        from benchmarks.catalog import stored_path, verify_stored
 
         path = stored_path(table)
-        header = verify_table(path)
+        header = verify_stored(path)
         if json:
             print_json(
                 {
@@ -253,10 +263,10 @@ def export(
 ) -> None:
     """Write a table as CSV or Parquet: a text column `arch`, and one column per metric."""
     with user_errors():
-        from benchmarks import load
+        from benchmarks import load_table
         from benchmarks.exporting import export_table
 
-        loaded = load(table)
+        loaded = load_table(table)
         export_table(loaded, file, force=force)
         if json:
             print_json({"table": loaded.name, "file": str(file), "architectures": len(loaded)})

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
+from crlso.cli.bench_surrogate import print_surrogate
 from crlso.cli.bench_tables import BETTER, UNVERIFIED, metric_groups, missing, print_table
-from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.common import ForceOption, JsonOption, print_json, user_errors
 from crlso.errors import UserError
-
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")]
 
 
 def import_file(
@@ -65,7 +64,8 @@ def import_file(
     """Make a table of a foreign file once, to be used as `--bench NAME` from then on.
 
     Official files are recognised: NAS-Bench-201 (.pth), NATS-Bench (folder or .pickle.pbz2), NAS-Bench-101
-    (.tfrecord), HW-NAS-Bench (.pickle). They are read as data, and one architecture at a time.
+    (.tfrecord), NAS-Bench-301 (folder such as xgb_v1.0), HW-NAS-Bench (.pickle). They are
+    read as data, and one architecture at a time.
     """
     with user_errors("interrupted; no table was written"):
         from benchmarks.importers import recognise
@@ -133,15 +133,18 @@ def import_file(
 def _import_official(
     file: Path, *, name: str | None, format_name: str | None, unverified: bool, force: bool, json: bool
 ) -> None:
-    from benchmarks.catalog import user_path
+    from benchmarks import SurrogateEvaluator
+    from benchmarks.catalog import stored_path, table_header
     from benchmarks.importers import import_official
-    from benchmarks.store import read_header
 
     table = import_official(
         file, name=name, format_name=format_name, unverified=unverified, force=force, progress=not json
     )
-    path = user_path(table.name)
-    header = read_header(path)
+    path = stored_path(table.name)
+    header = table_header(table.name)
+    if isinstance(table, SurrogateEvaluator):
+        print_surrogate(table, header, json=json)
+        return
     if json:
         print_json(
             {

@@ -15,6 +15,7 @@ from crlso.runs.files import explain_os_error
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 

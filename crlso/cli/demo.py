@@ -36,7 +36,7 @@ def demo(
         from crlso import runs
         from crlso.report import build
 
-        table = benchmarks.load(BENCH)
+        table = benchmarks.load_table(BENCH)
         if not json:
             typer.echo(
                 f"{BENCH}: {len(table):,} real architectures, metric {METRIC}; {', '.join(METHODS)}, "
