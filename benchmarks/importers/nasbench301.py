@@ -1,8 +1,8 @@
 """NAS-Bench-301's official surrogate ensembles of XGBoost and LightGBM, read as data.
 
 A folder such as ``nb_models_1.0/xgb_v1.0`` has one folder per member with ``surrogate_model.model`` (a
-pickled ``Booster``) and ``model_config.json``. The pickle's only content that is used is the booster's own bytes or
-text, whose trees become arrays of ours: neither xgboost nor lightgbm is needed, and nothing is run.
+pickled ``Booster``) and ``model_config.json``. The pickle's only content that is used is the booster's own
+bytes or text, whose trees become arrays of ours: neither xgboost nor lightgbm is needed, and nothing is run.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ def xgboost_forest(data: bytes) -> Forest:
     Raises:
         FormatError: Damaged, or not a regression with plain trees.
     """
+    if data.startswith(b"{"):
+        raise FormatError("a booster of XGBoost 2 or later; the published files are in the older binary form")
     reader = _Bytes(data)
     if data.startswith(_MEMORY):
         reader.take(len(_MEMORY) + 8)

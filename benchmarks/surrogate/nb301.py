@@ -1,9 +1,9 @@
 """What NAS-Bench-301's boosters see of an architecture: the vector of its ConfigSpace form.
 
 The official package (nasbench301 0.3, with ConfigSpace 0.4.12) makes a vector of 56 hyper-parameters, most
-of which are the same for all architectures: `configspace.json`, four ranges replaced by `ConfigLoader`, values
-of `fixed_hyperparameters`. Categories are numbered; numbers are scaled to the unit interval, integers with half
-a step of room on either side; what is not part of the architecture is -1.
+of which are the same for all architectures: `configspace.json`, four ranges replaced by `ConfigLoader`,
+values of `fixed_hyperparameters`. Categories are numbered; numbers are scaled to the unit interval, integers
+with half a step of room on either side; what is not part of the architecture is -1.
 """
 
 from __future__ import annotations
