@@ -114,20 +114,17 @@ def test_baselines_are_the_textbook_regressions() -> None:
     centred = x - x.mean(axis=0)
 
     def ridge(penalty: float, rows: slice | np.ndarray, ask: FloatArray) -> FloatArray:
-        a = centred[rows]
-        weights = np.linalg.solve(
-            a.T @ a + penalty * np.eye(a.shape[1]), a.T @ (labels - labels.mean())[rows]
-        )
+        a, targets = centred[rows], (labels - labels.mean())[rows]
+        weights = np.linalg.solve(a.T @ a + penalty * np.eye(a.shape[1]), a.T @ targets)
         predicted: FloatArray = labels.mean() + ask @ weights
         return predicted
 
     # The penalty that a brute-force search over left-out rows finds is the one that was chosen.
     penalties = np.logspace(-3, 4, 22)
+    rows = np.arange(len(x))
     errors = []
     for penalty in penalties:
-        left_out = [
-            ridge(penalty, np.arange(len(x)) != i, centred[[i]])[0] - labels[i] for i in range(len(x))
-        ]
+        left_out = [ridge(penalty, rows != i, centred[[i]])[0] - labels[i] for i in rows]
         errors.append(np.mean(np.square(left_out)))
     best = float(penalties[np.argmin(errors)])
     np.testing.assert_allclose(found, ridge(best, slice(None), z - x.mean(axis=0)), rtol=1e-8)
@@ -144,7 +141,7 @@ def test_a_quadratic_function_is_found_and_noise_is_not(tmp_path: Path) -> None:
     signal = values[:, chosen] @ rng.normal(size=6) + 2 * values[:, chosen[0]] * values[:, chosen[1]]
     options = FitOptions(held_out=200, splits=2)
     good = fit_surrogate(table_of(space, codes, signal), "value", tmp_path / "a", name="a", options=options)
-    assert min(good.quality[0].r2) > 0.95
+    assert min(good.quality[0].r2) > 0.85
     # A measurement that sees what it was fitted to would find something here.
     nothing = rng.normal(size=len(codes))
     bad = fit_surrogate(table_of(space, codes, nothing), "value", tmp_path / "b", name="b", options=options)
@@ -177,10 +174,15 @@ def test_what_the_surrogate_says_of_itself(fitted: Fitted, nasbench201: TableEva
         "ridge, one-hot",
         "Gaussian kernel ridge, one-hot",
     ]
-    # What it states is what it does on all that it has not seen (a part of which was held out).
-    codes, truth = nasbench201.codes, nasbench201.column(ACCURACY)
-    predicted = fitted.evaluator.evaluate(codes, metrics=[name])[name].to_numpy()
-    assert spearmanr(predicted, truth).statistic == pytest.approx(quality.spearman[0], abs=0.05)
+    # What it states is what it does on what was held out.
+    keys = nasbench201.space.class_keys(nasbench201.codes)
+    rows = _split(keys, SMALL, np.random.default_rng([0, 0]))[1]
+    truth = nasbench201.column(ACCURACY)[rows]
+    predicted = fitted.evaluator.evaluate(nasbench201.codes[rows], metrics=[name])[name].to_numpy()
+    assert len(rows) == quality.n
+    assert spearmanr(predicted, truth).statistic == pytest.approx(quality.spearman[0], abs=1e-9)
+    assert np.mean((predicted - truth) ** 2) ** 0.5 == pytest.approx(quality.rmse[0])
+    assert 1 - np.mean((predicted - truth) ** 2) / truth.var() == pytest.approx(quality.r2[0])
     assert dict(fitted.evaluator.fingerprint)["fitted table"] == "nasbench201"
 
 
@@ -206,9 +208,7 @@ def test_the_same_options_give_the_same_file(file: Path, nasbench201: TableEvalu
     assert again.read_bytes() != file.read_bytes()
 
 
-def test_it_is_found_by_name_and_searched(
-    fitted: Fitted, nasbench201: TableEvaluator, tmp_path: Path
-) -> None:
+def test_it_is_found_by_name_and_searched(nasbench201: TableEvaluator, tmp_path: Path) -> None:
     options = replace(SMALL, baselines=False)
     fit_surrogate(nasbench201, ACCURACY, new_path("mine", SUFFIX), name="mine", options=options)
     assert "mine" in benchmarks.available()
@@ -223,9 +223,8 @@ def test_it_is_found_by_name_and_searched(
         benchmarks.load_table("mine")
     with pytest.raises(TableError, match="exists already"):
         new_path("mine", SUFFIX)
-    with pytest.raises(TableError, match="is the name of .* already"):
+    with pytest.raises(TableError, match=r"is the name of .* already"):
         new_path("mine", force=True)
-    del fitted
 
 
 def test_bad_requests_are_refused(nasbench201: TableEvaluator, tmp_path: Path) -> None:

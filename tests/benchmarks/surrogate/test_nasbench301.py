@@ -159,7 +159,7 @@ def test_wrong_files_are_refused_in_one_line(copy: Path, files: Path, tmp_path: 
     with pytest.raises(TableError, match=r"import one of .*lgb_runtime_v1.0, .*xgb_v1.0"):
         import_official(files / "nb_models_1.0")
     unnamed = shutil.copytree(files / "nb_models_1.0" / "xgb_v1.0", tmp_path / "mine")
-    with pytest.raises(TableError, match="name it as it was, such as xgb_v1.0"):
+    with pytest.raises(TableError, match=r"name it as it was, such as xgb_v1\.0"):
         import_official(Path(unnamed))
 
 
