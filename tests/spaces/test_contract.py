@@ -64,7 +64,6 @@ class TestUnevenChain(SpaceContract):
 
 class TestNASBench101(SpaceContract):
     rules = ("code", "exact", "official")
-    representatives = False
 
     @pytest.fixture
     def space(self):
