@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.catalog import user_path
+from benchmarks.importers import nasbench101
+from benchmarks.importers.format import Format, Source
 from benchmarks.store import read_table
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UnknownNameError
 
-
-@dataclass(frozen=True)
-class Source:
-    """What is to be imported, and where to.
-
-    Attributes:
-        path: The official file or folder.
-        target: The table file to write; it appears whole or not at all.
-        name: Name of the table.
-        progress: Whether to show a progress bar (on a terminal only).
-    """
-
-    path: Path
-    target: Path
-    name: str
-    progress: bool = False
-
-
-@dataclass(frozen=True)
-class Format:
-    """One official format.
-
-    Attributes:
-        name: What ``--format`` takes.
-        table: Name of the table where none is stated.
-        what: One line: which files of which benchmark.
-        recognises: Whether a path looks like this format, by names and first bytes alone.
-        convert: Reads all of it and writes the table.
-    """
-
-    name: str
-    table: Callable[[Path], str]
-    what: str
-    recognises: Callable[[Path], bool]
-    convert: Callable[[Source], None]
-
-
-FORMATS: Mapping[str, Format] = MappingProxyType({})
+FORMATS: Mapping[str, Format] = MappingProxyType({found.name: found for found in (nasbench101.FORMAT,)})
 """All official formats."""
 
 
