@@ -28,7 +28,6 @@ TEST_ACCURACY: Final = 5
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _DOUBLE: Final = struct.Struct("<d")
-_VARINT_BYTES: Final = 10  # of the longest number, 64 bits
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def read_fields(data: bytes) -> Iterator[tuple[int, int | float | bytes | None]]
         if tag < 0x80:
             place += 1
         else:
-            tag, place = _varint(data, place)
+            tag, place = _varint(data, place, 5)
         number, kind = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise _wrong(place, f"field number {number}")
@@ -87,7 +86,7 @@ def read_fields(data: bytes) -> Iterator[tuple[int, int | float | bytes | None]]
             yield number, _DOUBLE.unpack_from(data, place)[0]
             place += 8
         elif kind == _LENGTH:
-            length, place = _varint(data, place)
+            length, place = _varint(data, place, 5)
             if place + length > end:
                 raise _wrong(place, f"{length} bytes announced, {end - place} left")
             yield number, data[place : place + length]
@@ -104,10 +103,10 @@ def read_fields(data: bytes) -> Iterator[tuple[int, int | float | bytes | None]]
             raise _wrong(place, f"wire type {kind}")
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, the lowest first, and the place behind it."""
+def _varint(data: bytes, place: int, longest: int = 10) -> tuple[int, int]:
+    """A number of 7 bits a byte, the lowest first, and the place behind it; 10 bytes hold 64 bits, 5 hold 32."""
     value = 0
-    for i, byte in enumerate(data[place : place + _VARINT_BYTES]):
+    for i, byte in enumerate(data[place : place + longest]):
         value |= (byte & 0x7F) << (7 * i)
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, place + i + 1

@@ -86,13 +86,18 @@ def convert(source: Source) -> None:
         if number == 0:
             raise TableError(f"{source.path} holds no record; fetch it again")
         sha256 = digest.hexdigest()
-        table.write(source.name, source.path, size, sha256, _verified(sha256))
+        checks = _verified(source.path.name, sha256, table.missing)
+        table.write(source.name, source.path, size, sha256, checks)
 
 
-def _verified(sha256: str) -> str:
+def _verified(name: str, sha256: str, missing: int) -> str:
     checks = "CRC32C of every record; module hash of every cell computed anew"
     if any(sha256 == published for _, published in PUBLISHED.values()):
         checks += "; SHA-256 of the published file"
+    elif name in PUBLISHED:
+        checks += "; NOT the published file of this name (another SHA-256)"
+    if missing:  # no checksum tells of a file that was cut between two records
+        checks += f"; {missing:,} of the cells' trainings are not in the file"
     return checks
 
 

@@ -63,6 +63,7 @@ class TrainingTable:
         self._budgets: dict[int, int] = {}
         self._reached: dict[int, list[list[float]]] = {}
         self._records = array("i")  # [row, budget, run]: number of the record, -1 for none
+        self._count = 0
         self._values = self._stack.enter_context(Spool(target.parent, 2 * len(VALUES)))
         self._extras: dict[int, Spool] = {}  # by field number
         self._extra_columns: dict[tuple[int, int], None] = {}  # epochs and field number
@@ -77,6 +78,11 @@ class TrainingTable:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def missing(self) -> int:
+        """Trainings that the file would have if it held every run of every cell."""
+        return len(self) * len(self._budgets) * RUNS - self._count
 
     def add(self, training: Training, record: int, where: str) -> None:
         """Take the training of a record.
@@ -97,6 +103,7 @@ class TrainingTable:
                 f"module {training.module} has more than {RUNS} runs of {training.epochs} epochs"
             )
         self._records[first + runs.index(-1)] = record
+        self._count += 1
         self._values.put(record, training.values)
         for field, value in training.extras.items():
             self._extra_columns[training.epochs, field] = None
