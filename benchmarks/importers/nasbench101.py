@@ -17,7 +17,7 @@ from typing import Final
 
 from benchmarks.folders import make_folder
 from benchmarks.formats.tfrecord import place, read_records
-from benchmarks.importers.format import Format, Source
+from benchmarks.importers.registry import Format, Source
 from benchmarks.importers.nasbench101_records import read_training
 from benchmarks.importers.nasbench101_table import TrainingTable
 from crlso.errors import TableError
