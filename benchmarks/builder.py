@@ -174,11 +174,18 @@ class TableBuilder:
 
 
 def remove_leftover_folders(folder: Path) -> None:
-    """Remove what killed processes left of a :class:`TableBuilder`; those of living processes stay."""
-    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*.d"):
-        match = re.search(r"-(\d+)-[0-9a-f]{8}\.d$", leftover.name)
-        if match and not _lives(int(match[1])):
+    """Remove what killed processes left of tables; what belongs to living processes stays.
+
+    These are folders of a :class:`TableBuilder`, and files of :func:`~crlso.runs.files.write_aside`.
+    """
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        match = re.search(r"-(\d+)-[0-9a-f]{8}(\.d)?$", leftover.name)
+        if match is None or _lives(int(match[1])):
+            continue
+        if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:

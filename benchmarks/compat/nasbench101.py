@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import random
-import warnings
 from collections.abc import KeysView, Mapping
 from typing import Any, NoReturn, final
 
@@ -30,6 +29,7 @@ from benchmarks.compat.nasbench101_data import (
     table_file,
 )
 from benchmarks.compat.nasbench101_spec import ModelSpec
+from benchmarks.compat.warning import warn_misleading
 from benchmarks.importers.nasbench101_columns import RUNS, metric_name
 from benchmarks.table import TableEvaluator
 from crlso.errors import UserError
@@ -39,15 +39,9 @@ __all__ = [
     "MissingModuleError",
     "ModelSpec",
     "NASBench",
-    "OfficialAnswerWarning",
     "OutOfDomainError",
     "build_config",
 ]
-
-
-@final
-class OfficialAnswerWarning(UserWarning):
-    """What the official API answers here is not what its caller may take it for."""
 
 
 def build_config() -> dict[str, Any]:
@@ -233,4 +227,4 @@ class NASBench:
         """Warn of something once."""
         if what not in self._told:
             self._told.add(what)
-            warnings.warn(message, OfficialAnswerWarning, stacklevel=3)
+            warn_misleading(message)

@@ -193,7 +193,7 @@ def _imported(file: Path) -> Path:
     path = catalog.user_path(table_name(file))
     if path.is_file():
         header = read_header(path)
-        same = not file.is_file() or file.stat().st_size == header.details.get("bytes")
+        same = not file.is_file() or str(file.stat().st_size) == header.source.get("file bytes")
         if header.source.get("file") == file.name and same:
             return path
     raise TableError(

@@ -104,7 +104,7 @@ def read_fields(data: bytes) -> Iterator[tuple[int, int | float | bytes | None]]
 
 
 def _varint(data: bytes, place: int, longest: int = 10) -> tuple[int, int]:
-    """A number of 7 bits a byte, the lowest first, and the place behind it; 10 bytes hold 64 bits, 5 hold 32."""
+    """A number of 7 bits a byte, the lowest first, and the place behind it; 64 bits take up to 10 bytes."""
     value = 0
     for i, byte in enumerate(data[place : place + longest]):
         value |= (byte & 0x7F) << (7 * i)

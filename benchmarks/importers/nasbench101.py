@@ -7,22 +7,22 @@ checksum is checked, and every module hash is computed anew from its matrix.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from benchmarks.builder import remove_leftover_folders
 from benchmarks.folders import make_folder
 from benchmarks.formats.tfrecord import place, read_records
-from benchmarks.importers.registry import Format, Source
+from benchmarks.importers.digests import source_digests
 from benchmarks.importers.nasbench101_records import read_training
 from benchmarks.importers.nasbench101_table import TrainingTable
+from benchmarks.importers.progress import byte_progress
+from benchmarks.importers.registry import Format, Source
 from crlso.errors import TableError
 from crlso.runs.files import disk_errors
-from crlso.runs.progress import progress_bar
 
 PUBLISHED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -39,8 +39,7 @@ PUBLISHED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 """The benchmark's own files (github.com/google-research/nasbench): the table's name, the SHA-256."""
 
 _SUFFIX = ".tfrecord"
-_FIRST_BYTES = b'["'  # of the first record, behind its head of 12 bytes
-_BATCH = 8192
+_BATCH = 8192  # records between two checks of module hashes, which are quicker together
 
 
 def table_name(path: Path) -> str:
@@ -51,11 +50,8 @@ def table_name(path: Path) -> str:
 
 
 def recognises(path: Path) -> bool:
-    """Whether a path is a TFRecord file whose first record is JSON that begins with a text."""
-    if path.suffix != _SUFFIX or not path.is_file():
-        return False
-    with disk_errors(path), path.open("rb") as file:
-        return file.read(12 + len(_FIRST_BYTES))[12:] == _FIRST_BYTES
+    """Whether it is a ``.tfrecord`` file."""
+    return path.suffix == _SUFFIX and path.is_file()
 
 
 def convert(source: Source) -> None:
@@ -65,16 +61,18 @@ def convert(source: Source) -> None:
         TableError: Damaged, or something in it is not as it must be; the message says in which record.
         RunError: The file can not be read, or the disk is full.
     """
+    files = source_digests(source)
+    published = _is_published(source, files["file sha256"])
     make_folder(source.target.parent)
-    digest = hashlib.sha256()
-    number = 0
-    with ExitStack() as stack:
-        stack.enter_context(disk_errors(source.path))
-        file = stack.enter_context(source.path.open("rb", buffering=1 << 20))
-        size = source.path.stat().st_size
-        advance = stack.enter_context(progress_bar(source.path.name, size, enabled=source.progress))
-        table = stack.enter_context(TrainingTable(source.target))
-        for number, (offset, data) in enumerate(read_records(file, source.path, feed=digest.update), start=1):
+    remove_leftover_folders(source.target.parent)
+    with (
+        byte_progress("trainings", source.path, enabled=source.progress) as on_bytes,
+        disk_errors(source.path),
+        source.path.open("rb", buffering=1 << 20) as file,
+        TrainingTable(source.target) as table,
+    ):
+        number = told = 0
+        for number, (offset, data) in enumerate(read_records(file, source.path), start=1):
             where = place(source.path, number, offset)
             try:
                 table.add(read_training(data), number - 1, where)
@@ -82,20 +80,37 @@ def convert(source: Source) -> None:
                 raise TableError(f"{where}: {error}") from error
             if number % _BATCH == 0:
                 table.check()
-                advance(offset, f"{len(table):,} cells")
+                on_bytes(offset - told)
+                told = offset
         if number == 0:
             raise TableError(f"{source.path} holds no record; fetch it again")
-        sha256 = digest.hexdigest()
-        checks = _verified(source.path.name, sha256, table.missing)
-        table.write(source.name, source.path, size, sha256, checks)
+        table.check()
+        if not published:  # the publisher's file is taken as it is
+            table.refuse_twins(source.path)
+        checks = _checks(published=published, missing=table.missing)
+        table.write(source.name, files | {"file bytes": str(source.path.stat().st_size)}, checks)
 
 
-def _verified(name: str, sha256: str, missing: int) -> str:
-    checks = "CRC32C of every record; module hash of every cell computed anew"
-    if any(sha256 == published for _, published in PUBLISHED.values()):
-        checks += "; SHA-256 of the published file"
-    elif name in PUBLISHED:
-        checks += "; NOT the published file of this name (another SHA-256)"
+def _is_published(source: Source, sha256: str) -> bool:
+    """Whether the file is one of the benchmark's own.
+
+    Raises:
+        TableError: It only has the name of one, and the user does not accept that.
+    """
+    if any(sha256 == digest for _, digest in PUBLISHED.values()):
+        return True
+    if source.path.name in PUBLISHED and not source.unverified:
+        raise TableError(
+            f"{source.path} is not the published file of this name: its SHA-256 is {sha256}, not"
+            f" {PUBLISHED[source.path.name][1]}; fetch it again, or accept it with --unverified"
+        )
+    return False
+
+
+def _checks(*, published: bool, missing: int) -> str:
+    """What the table's header says of the file."""
+    checks = "CRC32C of every record; module hash of every cell computed anew; "
+    checks += "SHA-256 of the published file" if published else "NOT one of the published files (SHA-256)"
     if missing:  # no checksum tells of a file that was cut between two records
         checks += f"; {missing:,} of the cells' trainings are not in the file"
     return checks

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, final
@@ -132,21 +133,40 @@ class TrainingTable:
                 self._codes += code.tobytes()
         self._unchecked = []
 
-    def write(self, name: str, source: Path, size: int, sha256: str, verified: str) -> None:
-        """Check what is left and write the table.
+    def refuse_twins(self, path: Path) -> None:
+        """No training may be there twice: a record that stands twice in the file would pass for another run.
+
+        Args:
+            path: The file that the trainings came from, for the message.
+
+        Raises:
+            TableError: Two runs of a cell have the same seconds and accuracies, halfway and at the end.
+        """
+        records = self._record_numbers()
+        for start in range(0, len(records), _BLOCK_ROWS):
+            for runs in records[start : start + _BLOCK_ROWS].transpose(1, 0, 2):
+                values = self._values.take(runs)
+                bits = values.view(np.int64)  # so that NaN equals NaN
+                for one, other in combinations(range(RUNS), 2):
+                    same = (bits[:, one] == bits[:, other]).all(axis=1) & (runs[:, one] >= 0)
+                    twins = np.flatnonzero(same & (runs[:, other] >= 0))
+                    if len(twins):
+                        first, second = runs[twins[0], [one, other]] + 1
+                        raise TableError(
+                            f"{path}: records {first} and {second} are the same training; fetch it again"
+                        )
+
+    def write(self, name: str, source: Mapping[str, str], verified: str) -> None:
+        """Write the table.
 
         Args:
             name: Name of the table.
-            source: The file that the trainings came from.
-            size: Its length in bytes.
-            sha256: Its digest.
+            source: What the header says of the file that the trainings came from; its name under ``file``.
             verified: What makes sure that the file is whole.
 
         Raises:
-            TableError: As for :meth:`check`.
             RunError: The disk is full.
         """
-        self.check()
         budgets = sorted(self._budgets)
         halfway = [
             halfway_name(quantity, epochs, run)
@@ -162,17 +182,16 @@ class TrainingTable:
             space=space_to_dict(self._space),
             metrics=table_metrics(budgets),
             rows=len(self),
-            source={"file": source.name, "file sha256": sha256},
+            source=source,
             importer=IMPORTER,
             description=(
                 f"NAS-Bench-101's cells on CIFAR-10: {', '.join(map(str, budgets))} epochs, up to {RUNS} runs"
-                f" each; from {source.name}"
+                f" each; from {source['file']}"
             ),
             verified=verified,
             fields=(VERTICES, *HASHES, *halfway, *extras),
             # Epochs stand as texts: JSON has no other keys.
             details={
-                "bytes": size,
                 "epochs": budgets,
                 "halfway_epoch": {str(epochs): self._reached[epochs][0] for epochs in budgets},
                 "final_epoch": {str(epochs): self._reached[epochs][1] for epochs in budgets},
@@ -222,12 +241,16 @@ class TrainingTable:
             self._extras[field] = self._stack.enter_context(Spool(self._target.parent, 1))
         return self._extras[field]
 
+    def _record_numbers(self) -> NDArray[np.int32]:
+        """``[rows, budgets, runs]`` numbers of the records; -1 where there is none."""
+        return np.frombuffer(self._records, dtype=np.int32).reshape(-1, _MOST_BUDGETS, RUNS)
+
     def _blocks(self, budgets: Sequence[int]) -> Iterator[Block]:
         codes = np.frombuffer(self._codes, dtype=CODE_DTYPE).reshape(len(self), -1)
         sizes = np.frombuffer(self._sizes, dtype=np.uint8)
         parameters = np.frombuffer(self._parameters)
         words = np.frombuffer(bytes.fromhex("".join(self._rows)), dtype=">u4").reshape(-1, len(HASHES))
-        records = np.frombuffer(self._records, dtype=np.int32).reshape(-1, _MOST_BUDGETS, RUNS)
+        records = self._record_numbers()
         for start in range(0, len(codes), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
             columns: dict[str, FloatArray] = {

@@ -98,6 +98,8 @@ def import_official(
     known = formats()
     if format_name is not None and format_name not in known:
         raise UnknownNameError("format", format_name, known)
+    if not path.exists():
+        raise TableError(f"there is no file {path}")
     found = recognise(path) if format_name is None else known[format_name]
     if found is None:
         listed = "; ".join(f"{key}: {value.what}" for key, value in known.items())

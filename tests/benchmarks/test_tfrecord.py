@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -53,13 +52,11 @@ def test_records_written_by_tensorboard(records: list[bytes]) -> None:
     for record in records:
         writer.write(record)
     data = buffer.getvalue()
-    digest = hashlib.sha256()
-    found = list(read_records(io.BytesIO(data), HERE, feed=digest.update))
+    found = list(read_records(io.BytesIO(data), HERE))
     assert [record for _, record in found] == records
     assert [offset for offset, _ in found] == [
         sum(16 + len(earlier) for earlier in records[:i]) for i in range(len(records))
     ]
-    assert digest.digest() == hashlib.sha256(data).digest()
 
 
 def test_samples_are_read_by_tensorboard(tmp_path: Path) -> None:
@@ -102,6 +99,6 @@ def test_the_message_names_the_record() -> None:
 def test_a_long_record_is_refused_before_it_is_read() -> None:
     for length in (RECORD_LIMIT + 1, 2**63, 2**64 - 1):
         head = length.to_bytes(8, "little")
-        with pytest.raises(TableError, match="bytes long; at most 1,048,576"):
+        with pytest.raises(TableError, match="bytes long; at most 65,536"):
             read(head + masked(head))
     assert read(framed(bytes(RECORD_LIMIT))) == [bytes(RECORD_LIMIT)]
