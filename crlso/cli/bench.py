@@ -157,7 +157,8 @@ def query(
         from benchmarks import load
 
         loaded = load(table)
-        code = loaded.space.parse(arch)
+        asked = loaded.space.parse(arch)
+        code = _held(loaded, asked)
         values = loaded.evaluate(code[None], metrics=list(loaded.metrics)).iloc[0].tolist()
         metrics: dict[str, dict[str, Any]] = {}
         for metric, value in zip(loaded.metrics.values(), values, strict=True):
@@ -177,6 +178,7 @@ def query(
                 {
                     "table": loaded.name,
                     "space": loaded.space.name,
+                    "asked": loaded.space.format(asked),
                     "arch": loaded.space.format(code),
                     "code": code.tolist(),
                     "metrics": metrics,
@@ -184,6 +186,8 @@ def query(
                 }
             )
             return
+        if not np.array_equal(asked, code):
+            typer.echo(f"{loaded.space.format(asked)}\nis held by the table as the identical network")
         typer.echo(f"{loaded.space.format(code)}\ncode {code.tolist()} of {loaded.space.name}")
         groups = metric_groups(metrics)
         rows = [
@@ -266,6 +270,15 @@ def export(
 
 def _rank(entry: dict[str, Any]) -> str:
     return f"{entry['rank']:,} of {entry['among']:,}" if entry["rank"] else ""
+
+
+def _held(table: TableEvaluator, code: Any) -> Any:
+    """The code, or where the table lacks it, the first one that it holds of the same network, if any."""
+    if table.rows(code[None])[0] >= 0:
+        return code
+    keys = table.space.class_keys(table.codes)
+    same = table.codes[keys == table.space.class_keys(code[None])[0]]
+    return same[0] if len(same) else code
 
 
 def _twins(table: TableEvaluator, code: Any) -> Any:
