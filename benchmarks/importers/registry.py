@@ -54,9 +54,9 @@ class Format:
 def formats() -> Mapping[str, Format]:
     """All official formats by name."""
     # Here, not above: the modules of the formats import the classes of this one.
-    from benchmarks.importers import nasbench201, nats_bench
+    from benchmarks.importers import hw_nas_bench, nasbench201, nats_bench
 
-    found = (nats_bench.FORMAT, nasbench201.FORMAT)
+    found = (nats_bench.FORMAT, nasbench201.FORMAT, hw_nas_bench.FORMAT)
     return MappingProxyType({each.name: each for each in found})
 
 
