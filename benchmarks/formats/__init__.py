@@ -1,4 +1,4 @@
-"""Readers of foreign file formats: as streams, in little memory, and never running anything that a file names.
+"""Readers of foreign file formats: as streams, in little memory, never running what a file names.
 
 Importing this package imports neither torch nor pandas.
 """

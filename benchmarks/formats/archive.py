@@ -119,17 +119,16 @@ def _decode_texts(data: bytes) -> Sequence[str]:
 class Archive:
     """Memo entries of parts of a pickle that were handed out already.
 
-    A text of any age can be had again, and so can bytes, numbers, allowed names, and small containers of plain
-    scalars (up to 8 entries without floats, up to 100,000 different ones) as fresh copies. Larger containers
-    are forgotten. 170 million entries, as in a full file of NAS-Bench-201, take some tens of megabytes.
+    A text of any age can be had again, and so can bytes, numbers, allowed names, and small containers of
+    plain scalars (up to 8 entries without floats, up to 100,000 different ones) as fresh copies. Larger
+    containers are forgotten.
     """
 
     def __init__(self) -> None:
         self._codes: Blocks[int] = Blocks(_encode_codes, _decode_codes, items=1 << 18)
         self._texts: Blocks[str] = Blocks(_encode_texts, _decode_texts, items=4096, weight=1 << 20)
-        # The placeholder of what is not a text has number 0, and so does no text.
-        self._numbers: dict[str | None, int] = {None: 0}
-        self._texts.append("")
+        # A code is a number and, in the lowest two bits, of what. ``None``: not a text, forgotten until known.
+        self._text_codes: dict[str | None, int] = {None: _VALUE}
         self._floats = array("d")
         self._values: list[object] = [_FORGOTTEN]
         self._value_numbers: dict[object, int] = {}
@@ -147,14 +146,14 @@ class Archive:
         Raises:
             FormatError: The file has memoised more different texts than can be kept.
         """
-        known = self._numbers.get
-        numbers = list(map(known, texts))
-        if None in numbers:
-            numbers = [self._text(text) if n is None else n for n, text in zip(numbers, texts, strict=True)]
-        codes: list[int] = (np.array(numbers, dtype=np.int32) << 2).tolist()
+        codes: list[int | None] = list(map(self._text_codes.get, texts))
+        place = 0
+        for _ in range(codes.count(None)):  # new texts, few among many that are known
+            place = codes.index(None, place)
+            codes[place] = self._text(texts[place])
         for place, value in others.items():
             codes[place] = self._code(value)
-        self._codes.extend(codes)
+        self._codes.extend(codes)  # type: ignore[arg-type]  # no ``None`` is left
         if self._texts.size + self._codes.size + 8 * len(self._floats) > _SIZE_LIMIT:
             raise FormatError("more different texts and numbers than any known benchmark file has; refused")
 
@@ -181,13 +180,13 @@ class Archive:
         return value.copy() if isinstance(value, (list, dict, set)) else value
 
     def _text(self, text: str | None) -> int:
-        number = self._numbers.get(text)
-        if number is None:
-            if len(self._numbers) >= _KNOWN_TEXTS:
-                self._numbers = {None: 0}
-            number = self._numbers[text] = len(self._texts)
+        code = self._text_codes.get(text)
+        if code is None:
+            if len(self._text_codes) >= _KNOWN_TEXTS:
+                self._text_codes = {None: _VALUE}
+            code = self._text_codes[text] = len(self._texts) << 2 | _TEXT
             self._texts.append(text or "", weight=len(text or ""))
-        return number
+        return code
 
     def _code(self, value: object) -> int:
         kind = type(value)
@@ -195,7 +194,7 @@ class Archive:
             self._floats.append(value)
             return (len(self._floats) - 1) << 2 | _FLOAT
         if isinstance(value, bytes):
-            return self._text(value.decode("latin-1")) << 2 | _BYTES
+            return self._text(value.decode("latin-1")) | _BYTES
         key = _value_key(value)
         if key is None:
             return _VALUE  # number 0: forgotten

@@ -1,8 +1,8 @@
-"""What the names in a pickle stand for here: small functions of ours over plain data, nothing that is imported.
+"""What the names in a pickle stand for here: small functions of ours over plain data, nothing imported.
 
-A pickle names classes and functions that rebuild its objects. Only the names in an :class:`Allowed` are known,
-each with a stand-in that makes plain Python data; all others are refused. Which names there are, and their
-arguments, is what ``object.__reduce_ex__`` of Python, numpy and torch writes.
+A pickle names classes and functions that rebuild its objects. Only the names in an :class:`Allowed` are
+known, each with a stand-in that makes plain Python data; all others are refused. Which names there are, and
+their arguments, is what ``object.__reduce_ex__`` of Python, numpy and torch writes.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _dtype(arguments: Arguments) -> object:
 def _scalar(arguments: Arguments) -> object:
     if len(arguments) != 2 or not isinstance(arguments[0], np.dtype):
         raise _wrong("numpy's scalar")
-    kind, raw = arguments
+    kind, raw = arguments[0], arguments[1]
     raw = _latin1(raw) if isinstance(raw, str) else raw  # Python 2
     if not isinstance(raw, bytes) or len(raw) != kind.itemsize:
         raise _wrong("numpy's scalar")

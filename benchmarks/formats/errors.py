@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -71,6 +72,8 @@ def damaged(what: str) -> Iterator[None]:
         yield
     except FormatError:
         raise
-    except CONTAINER_ERRORS as error:
+    except (*CONTAINER_ERRORS, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to a place before the file
+            raise
         detail = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"damaged {what} ({detail}); download the file again") from error

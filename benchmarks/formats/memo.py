@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Final, final
 
 from benchmarks.formats.archive import Archive
 from benchmarks.formats.emulated import Shell
+
+_OLD_TEXTS: Final = 10_000
 
 
 @final
@@ -18,14 +20,16 @@ class Memo:
         base: Number of the first of them.
     """
 
-    __slots__ = ("_archive", "_kept", "_others", "base", "texts")
+    __slots__ = ("_archive", "_kept", "_old_texts", "_others", "_spent", "base", "texts")
 
     def __init__(self) -> None:
         self.base = 0
         self.texts: list[str | None] = []
         self._others: dict[int, object] = {}
+        self._spent: list[int] = []
         self._kept: dict[int, object] = {}
         self._archive = Archive()
+        self._old_texts: dict[int, str] = {}  # some that were asked for
 
     def __len__(self) -> int:
         return self.base + len(self.texts)
@@ -38,6 +42,11 @@ class Memo:
             self._others[len(self.texts)] = value
             self.texts.append(None)
 
+    def spend(self, arguments: object) -> None:
+        """These are arguments of a call that was made: a part that ends need not keep them."""
+        if self._others.get(len(self.texts) - 1) is arguments:
+            self._spent.append(len(self.texts) - 1)
+
     def get(self, number: int) -> object:
         """The object with this number.
 
@@ -49,9 +58,16 @@ class Memo:
         if place >= 0:
             text = self.texts[place]
             return _finished(self._others[place]) if text is None else text
+        if (old := self._old_texts.get(number)) is not None:
+            return old
         if number in self._kept:
             return _finished(self._kept[number])
-        return self._archive.fetch(number)
+        value = self._archive.fetch(number)
+        if type(value) is str:
+            if len(self._old_texts) >= _OLD_TEXTS:
+                self._old_texts.clear()
+            self._old_texts[number] = value
+        return value
 
     def is_kept(self, number: int) -> bool:
         """Whether this is an object, not a text, of a part that stays in memory."""
@@ -67,14 +83,18 @@ class Memo:
 
     def keep(self) -> None:
         """End the current part, which stays in memory as a whole: containers are still known."""
-        self._kept |= {self.base + place: value for place, value in self._others.items()}
+        kept = {self.base + place: value for place, value in self._others.items()}
         self._end_part()
+        self._kept |= kept
 
     def forget(self) -> None:
         """End the current part: its texts, numbers and small containers stay known, all else is let go."""
         self._end_part()
 
     def _end_part(self) -> None:
+        for place in self._spent:
+            del self._others[place]
+        self._spent = []
         self._archive.extend(self.texts, {place: _finished(value) for place, value in self._others.items()})
         self.base += len(self.texts)
         self.texts = []

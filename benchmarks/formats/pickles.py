@@ -1,25 +1,26 @@
 """Pickles as data: read opcode by opcode with a machine of our own, which has no means to run anything.
 
 The opcodes are those of Python's pickle protocols 2 to 5 (``pickletools`` describes them). Departures from
-``pickle.load``: names are looked up in a list of stand-ins (:mod:`benchmarks.formats.emulated`) instead of being
-imported; everything becomes plain Python data (``OrderedDict`` becomes ``dict``, numpy numbers become Python
-numbers); memory, nesting and lengths are limited; a dict with the same key twice, and an object that contains
-itself, are refused. :func:`stream_pickle` hands out the entries of a dict inside of the pickle one by one and
-lets go of them, so that a file of gigabytes needs the memory of one entry.
+``pickle.load``: names are looked up in a list of stand-ins (:mod:`benchmarks.formats.emulated`) instead of
+being imported; everything becomes plain Python data (``OrderedDict`` becomes ``dict``, numpy numbers become
+Python numbers); memory, nesting and lengths are limited; a dict with the same key twice, and an object that
+contains itself, are refused. :func:`stream_pickle` hands out the entries of a dict inside of the pickle one
+by one and lets go of them, so that a file of gigabytes needs the memory of one entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from struct import Struct
-from typing import BinaryIO, Final, final
+from typing import Final, final
 
 from benchmarks.formats.emulated import DEFAULT, Allowed, Global, Record, Shell, check_key
 from benchmarks.formats.errors import FormatError
 from benchmarks.formats.memo import Memo
 from benchmarks.formats.runs import LONGEST_TEXT, Runs
-from benchmarks.formats.source import Source
+from benchmarks.formats.source import Readable, Source
 
 PROTOCOLS: Final = (2, 3, 4, 5)
 
@@ -28,6 +29,11 @@ _LONGEST_INTEGER: Final = 4096  # bytes
 _CONTAINERS: Final = frozenset({dict, list, set, frozenset, tuple, Record})
 _BIG_DOUBLE: Final = Struct(">d")
 _NOTHING: Final = object()
+_FLOAT: Final = ord("G")
+
+
+Finish = Callable[[Source], None]
+"""Checks what follows a pickle in its stream."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,11 @@ WHOLE: Final = Limits(size=256 << 20, containers=5_000_000)
 
 
 def read_pickle(
-    stream: BinaryIO | Source, *, allowed: Allowed = DEFAULT, limits: Limits = WHOLE, whole: bool = True
+    stream: Readable | Source,
+    *,
+    allowed: Allowed = DEFAULT,
+    limits: Limits = WHOLE,
+    finish: Finish | None = Source.finish,
 ) -> object:
     """Read a pickle as plain data.
 
@@ -58,13 +68,13 @@ def read_pickle(
         stream: Positioned at the pickle.
         allowed: The names that it may use.
         limits: Of memory and nesting.
-        whole: Whether the stream must end with the pickle. It is then read to its end, so that an archive's
-            checksum is checked.
+        finish: Checks what follows the pickle. By default nothing may follow; the stream is then read to its
+            end, so that an archive's checksum is checked. ``None``: it is left as it is.
 
     Returns:
-        Plain data: dict, list, tuple, set, frozenset, str, bytes, int, float, bool, None, numpy arrays of numbers,
-        and what ``allowed`` makes of other objects. An allowed name that is not called comes out as a
-        :class:`~benchmarks.formats.emulated.Global`, which does nothing.
+        Plain data: dict, list, tuple, set, frozenset, str, bytes, int, float, bool, None, numpy arrays of
+        numbers, and what ``allowed`` makes of other objects. An allowed name that is not called comes out as
+        a :class:`~benchmarks.formats.emulated.Global`, which does nothing.
 
     Raises:
         FormatError: Not a pickle, damaged, beyond the limits, or it names what is not allowed.
@@ -75,25 +85,25 @@ def read_pickle(
         {'accuracy': [91.5, None]}
         >>> read_pickle(io.BytesIO(pickle.dumps(print)))
         Traceback (most recent call last):
-        benchmarks.formats.errors.FormatError: at byte 27: the file names builtins.print, which is not data; \
+        benchmarks.formats.errors.FormatError: at byte 30: the file names builtins.print, which is not data; \
 refused, nothing was run
     """
     source = stream if isinstance(stream, Source) else Source(stream)
     machine = _Machine(source, allowed, limits, at=None)
     for _ in machine.run():  # without ``at`` nothing is handed out
         raise AssertionError
-    if whole:
-        source.finish()
+    if finish is not None:
+        finish(source)
     return machine.result
 
 
 def stream_pickle(
-    stream: BinaryIO | Source,
+    stream: Readable | Source,
     *,
     at: tuple[str, ...],
     allowed: Allowed = DEFAULT,
     limits: Limits | None = None,
-    whole: bool = True,
+    finish: Finish | None = Source.finish,
 ) -> Entries:
     """Read a pickled dict, handing out the entries of a dict inside of it one by one.
 
@@ -102,7 +112,7 @@ def stream_pickle(
         at: The keys that lead from the pickled dict to the one whose entries are handed out.
         allowed: The names that the pickle may use.
         limits: For each entry, and for what stands outside of that dict.
-        whole: Whether the stream must end with the pickle.
+        finish: Checks what follows the pickle, see :func:`read_pickle`.
 
     Example:
         >>> import io, pickle
@@ -114,7 +124,8 @@ def stream_pickle(
         {'total': 2, 'infos': {}}
     """
     source = stream if isinstance(stream, Source) else Source(stream)
-    return Entries(_Machine(source, allowed, limits or Limits(), at=at), source if whole else None)
+    machine = _Machine(source, allowed, limits or Limits(), at=at)
+    return Entries(machine, None if finish is None else partial(finish, source))
 
 
 @final
@@ -122,22 +133,23 @@ class Entries(Iterator[tuple[object, object]]):
     """Iterator over ``(key, value)`` of the streamed dict; made by :func:`stream_pickle`.
 
     Raises:
-        FormatError: While iterating: damaged, beyond the limits, naming what is not allowed, the same key twice,
-            or there is no dict at the place. What was handed out before is then not to be trusted either.
+        FormatError: While iterating: damaged, beyond the limits, naming what is not allowed, the same key
+            twice, or there is no dict at the place. What was handed out before is then not to be trusted
+            either.
     """
 
-    def __init__(self, machine: _Machine, source: Source | None) -> None:
+    def __init__(self, machine: _Machine, finish: Callable[[], None] | None) -> None:
         self._machine = machine
         self._steps = machine.run()
-        self._source = source
+        self._finish = finish
         self._rest: object = _NOTHING
 
     def __next__(self) -> tuple[object, object]:
         for entry in self._steps:
             return entry
         if self._rest is _NOTHING:
-            if self._source is not None:
-                self._source.finish()
+            if self._finish is not None:
+                self._finish()
             self._rest = self._machine.result
         raise StopIteration
 
@@ -153,9 +165,9 @@ class Entries(Iterator[tuple[object, object]]):
 class _Machine:
     """The pickle machine: a stack with marks, a memo, and one method per opcode.
 
-    The entries of the streamed dict are taken off the bottom of its part of the stack as soon as a later entry
-    has begun. Every opcode works on the top of the stack and may not reach below the innermost mark, so an
-    entry that was taken off too early (a tuple that is still to be made of it) is noticed as an underflow.
+    The entries of the streamed dict are taken off the bottom of its part of the stack as soon as a later
+    entry has begun. Every opcode works on the top of the stack and may not reach below the innermost mark, so
+    an entry that was taken off too early (a tuple is still to be made of it) is noticed as an underflow.
     """
 
     def __init__(
@@ -267,7 +279,7 @@ class _Machine:
         self._depths[place] = depth
 
     def _fillable(self, kind: type) -> object:
-        """The container on top, which must be of a kind and not known elsewhere yet (else it could hold itself)."""
+        """The container on top; it must not have been referred to yet, else it could hold itself."""
         container = self._top()
         if type(container) is not kind:
             raise FormatError(f"the pickle fills a {_kind(container)} as if it were a {kind.__name__}")
@@ -302,7 +314,7 @@ class _Machine:
         self._source.refusal = f"more than {self._limits.size} bytes in one record"
 
     def _path(self, place: int) -> tuple[object, ...] | None:
-        """Keys that lead from the root to the object at a place of the stack; ``None`` if it is no value of a dict."""
+        """Keys that lead from the root to a place of the stack; ``None`` if it is not a dict in dicts."""
         keys: list[object] = []
         starts = [start for start in self._marks if start <= place]
         while place:
@@ -402,28 +414,26 @@ class _Machine:
         self._stack.append(False)
 
     def _binint1(self) -> None:
-        source = self._source
-        position = source.position
-        if source.buffer[position + 1 : position + 2] == b"G" and self._run(ord("K")):
-            return
-        self._stack.append(source.take(1)[0])
+        raw = self._source.take(1)
+        if not self._starts_run("K", 1):
+            self._stack.append(raw[0])
 
     def _binint2(self) -> None:
-        source = self._source
-        position = source.position
-        if source.buffer[position + 2 : position + 3] == b"G" and self._run(ord("M")):
-            return
-        self._stack.append(source.number(2))
+        raw = self._source.take(2)
+        if not self._starts_run("M", 2):
+            self._stack.append(int.from_bytes(raw, "little"))
 
-    def _run(self, opcode: int) -> bool:
-        """Take a stretch that begins with the opcode just read."""
+    def _starts_run(self, opcode: str, size: int) -> bool:
+        """Takes a stretch that begins with the opcode just read and its argument, if there is one."""
         source = self._source
-        position = source.position
-        source.position = position - 1
-        taken = self._runs.floats() if opcode == ord("G") else self._runs.numbered(opcode)
-        if not taken:
-            source.position = position
-        return taken
+        position, buffer = source.position, source.buffer
+        if position >= len(buffer) or buffer[position] != _FLOAT or position <= size:
+            return False  # the last: the opcode itself is no longer in the buffer
+        source.position = position - size - 1
+        if self._runs.floats() if opcode == "G" else self._runs.numbered(opcode):
+            return True
+        source.position = position
+        return False
 
     def _binint(self) -> None:
         self._stack.append(int.from_bytes(self._source.take(4), "little", signed=True))
@@ -440,11 +450,9 @@ class _Machine:
         self._stack.append(int.from_bytes(self._source.take(size), "little", signed=True))
 
     def _binfloat(self) -> None:
-        source = self._source
-        position = source.position
-        if source.buffer[position + 8 : position + 9] == b"G" and self._run(ord("G")):
-            return
-        self._stack += _BIG_DOUBLE.unpack(source.take(8))
+        raw = self._source.take(8)
+        if not self._starts_run("G", 8):
+            self._stack += _BIG_DOUBLE.unpack(raw)
 
     def _short_binunicode(self) -> None:
         self._text(1)
@@ -561,39 +569,37 @@ class _Machine:
         self._memo.put(self._top())
 
     def _binput(self) -> None:
-        self._put(self._source.take(1)[0])
+        self._put(self._source.take(1))
 
     def _long_binput(self) -> None:
-        self._put(self._source.number(4))
+        self._put(self._source.take(4))
 
-    def _put(self, number: int) -> None:
-        if number != len(self._memo):
-            raise FormatError(f"object {number} is memoised where {len(self._memo)} is next")
-        self._memo.put(self._top())
+    def _put(self, raw: bytes) -> None:
+        number, memo = int.from_bytes(raw, "little"), self._memo
+        if number != memo.base + len(memo.texts):
+            raise FormatError(f"object {number} is memoised where {len(memo)} is next")
+        memo.put(self._top())
 
     def _binget(self) -> None:
-        source = self._source
-        position = source.position
-        if source.buffer[position + 1 : position + 2] == b"G" and self._run(ord("h")):
-            return
-        self._get(source.take(1)[0])
+        raw = self._source.take(1)
+        if not self._starts_run("h", 1):
+            self._get(raw)
 
     def _long_binget(self) -> None:
-        source = self._source
-        position = source.position
-        if source.buffer[position + 4 : position + 5] == b"G" and self._run(ord("j")):
-            return
-        self._get(source.number(4))
+        raw = self._source.take(4)
+        if not self._starts_run("j", 4):
+            self._get(raw)
 
-    def _get(self, number: int) -> None:
-        if number >= len(self._memo):
+    def _get(self, raw: bytes) -> None:
+        number, memo = int.from_bytes(raw, "little"), self._memo
+        if number >= memo.base + len(memo.texts):
             raise FormatError(f"the pickle refers to object {number}, which it has not made")
-        value = self._memo.get(number)
+        value = memo.get(number)
         if type(value) in _CONTAINERS:
             self._count()
-            if self._memo.is_kept(number):
+            if memo.is_kept(number):
                 self._outer_referred.add(id(value))
-            elif number >= self._memo.base:
+            elif number >= memo.base:
                 self._referred.add(id(value))
             else:  # a copy, or small and of scalars only
                 self._depths[id(value)] = 1
@@ -621,6 +627,7 @@ class _Machine:
             raise FormatError(
                 f"the pickle calls {_kind(function)}, which is not data; refused, nothing was run"
             )
+        self._memo.spend(arguments)
         self._push_made(function.call(arguments))
 
     def _newobj(self) -> None:
@@ -639,7 +646,7 @@ class _Machine:
         self._push_made(kind.new(arguments))
 
     def _push_made(self, value: object) -> None:
-        """Pushes what a stand-in has made: larger than the bytes that asked for it, perhaps, so it is counted."""
+        """Pushes what a stand-in has made; it may be larger than the bytes that asked for it."""
         if isinstance(value, (bytes, list, dict, set, frozenset)):
             self._made += len(value) // 8
             self._count()
@@ -670,12 +677,12 @@ def _kind(value: object) -> str:
 
 
 def _is_complete(value: object) -> bool:
-    """Whether an entry's value that later objects stand above is certainly complete.
+    """Whether an entry's value that later objects stand above is complete.
 
-    An empty dict may be waiting for its only entry, and one of a full batch for a last one. If another object is
-    taken for complete although it is to become a part of something, that is noticed later.
+    An empty dict may be waiting for its only entry, and one of a full batch for a last one. If another object
+    is taken for complete although it is to become a part of something, that is noticed later.
     """
-    return value is None or (type(value) in (dict, list) and len(value) % _BATCH != 0)  # type: ignore[arg-type]
+    return isinstance(value, (dict, list)) and len(value) % _BATCH != 0
 
 
 _REFUSED: Final = {

@@ -1,9 +1,9 @@
 """Long stretches of one kind in a pickle, taken at once.
 
-Most bytes of a benchmark file are learning curves: dicts from an epoch, or from a text such as ``x-valid@17``,
-to a float. Pickled, each entry is a key opcode, perhaps a memo opcode, and ``G`` with a big-endian double, so that
-entries with keys of one kind and length all have one length. A regular expression finds how many follow one
-another, ``struct`` reads them all; what they mean is the same as opcode by opcode.
+Most bytes of a benchmark file are learning curves: dicts from an epoch, or from a text such as
+``x-valid@17``, to a float. Pickled, each entry is a key opcode, perhaps a memo opcode, and ``G`` with a
+big-endian double, so that entries with keys of one kind and length all have one length. A regular expression
+finds how many follow one another, ``struct`` reads them all; what they mean is the same as opcode by opcode.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def _repeated(item: bytes) -> re.Pattern[bytes]:
 _FLOATS: Final = _repeated(_DOUBLE)
 # By key opcode: entries, and their parts for struct (the doubles are big-endian, all else is little-endian).
 _NUMBERED: Final = {
-    ord("K"): (_repeated(rb"K." + _DOUBLE), 11, "xB9x"),
-    ord("M"): (_repeated(rb"M.." + _DOUBLE), 12, "xH9x"),
-    ord("h"): (_repeated(rb"h." + _DOUBLE), 11, "xB9x"),
-    ord("j"): (_repeated(rb"j.{4}" + _DOUBLE), 14, "xI9x"),
+    "K": (_repeated(rb"K." + _DOUBLE), 11, "xB9x"),
+    "M": (_repeated(rb"M.." + _DOUBLE), 12, "xH9x"),
+    "h": (_repeated(rb"h." + _DOUBLE), 11, "xB9x"),
+    "j": (_repeated(rb"j.{4}" + _DOUBLE), 14, "xI9x"),
 }
 
 
@@ -84,7 +84,7 @@ class Runs:
         source.position = found.end()
         return True
 
-    def numbered(self, opcode: int) -> bool:
+    def numbered(self, opcode: str) -> bool:
         """A number (``K``, ``M``) or a memo number (``h``, ``j``) as key, ``G`` double; repeated."""
         source = self._source
         pattern, size, keys_format = _NUMBERED[opcode]
@@ -95,7 +95,7 @@ class Runs:
         keys: list[object] = list(
             _struct("<", keys_format, count).unpack_from(source.buffer, source.position)
         )
-        if opcode in b"hj":
+        if opcode in "hj":
             texts = self._memo.texts_of(keys)  # type: ignore[arg-type]
             if texts is None:
                 return False

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final, final
+from typing import Final, Protocol, final
 
 from benchmarks.formats.errors import FormatError
 
 CHUNK: Final = 1 << 20
 _LINE_LIMIT: Final = 1024  # a module's or a class's name
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        ...
 
 
 @final
@@ -29,7 +37,7 @@ class Source:
 
     __slots__ = ("_stream", "before", "buffer", "position", "refusal", "stop")
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self.buffer = b""
         self.position = 0
