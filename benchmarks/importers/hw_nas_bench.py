@@ -1,10 +1,10 @@
 """HW-NAS-Bench: latency and energy of all NAS-Bench-201 cells on six devices.
 
 Li et al., "HW-NAS-Bench: Hardware-Aware Neural Architecture Search Benchmark" (ICLR 2021). The official file
-``HW-NAS-Bench-v1_0.pickle`` is a pickled dict: ``{"nasbench201": {DATASET: {METRIC: [...], "config": [{"arch_str":
-...}, ...]}}, "fbnet": ...}``, every list in the official order of the cells. Its FBNet part holds costs of single
-blocks, not of architectures, and is left out. So is ``average_hw_metric`` of the official interface: it is no
-data but the product of nine of the metrics.
+``HW-NAS-Bench-v1_0.pickle`` is a pickled dict ``{"nasbench201": {DATASET: {METRIC: [...], "config":
+[{"arch_str": ...}, ...]}}, "fbnet": ...}``, every list in the official order of the cells. Its FBNet part
+holds costs of single blocks, not of architectures, and is left out. So is ``average_hw_metric`` of the
+official interface: it is no data but the product of nine of the metrics.
 
 A latency of -1 on the Edge TPU means that its compiler refused the network (issue 11 of the benchmark's
 repository); here it is missing, so that no search takes it for the smallest latency.
