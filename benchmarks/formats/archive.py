@@ -127,7 +127,7 @@ class Archive:
     def __init__(self) -> None:
         self._codes: Blocks[int] = Blocks(_encode_codes, _decode_codes, items=1 << 18)
         self._texts: Blocks[str] = Blocks(_encode_texts, _decode_texts, items=4096, weight=1 << 20)
-        # A code is a number and, in the lowest two bits, of what. ``None``: not a text, forgotten until known.
+        # A code is a number and, in the lowest two bits, of what. ``None``: not a text, not yet known.
         self._text_codes: dict[str | None, int] = {None: _VALUE}
         self._floats = array("d")
         self._values: list[object] = [_FORGOTTEN]

@@ -21,7 +21,7 @@ app = typer.Typer(
 app.command(
     "import",
     epilog="Example: crlso bench import NATS-tss-v1_0-3ffb9-simple (or: crlso bench import results.csv "
-    "--space my_space.yaml --name mine --minimize latency --unit latency=ms",
+    "--space my_space.yaml --name mine --minimize latency --unit latency=ms)",
 )(import_file)
 app.command(epilog="Example: crlso bench join nasbench201 hw_nas_bench --name nasbench201_hw")(join)
 

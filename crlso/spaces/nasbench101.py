@@ -54,6 +54,8 @@ __all__ = [
 _MODULES = ((128, 128, 3), (128, 256, 1), (256, 256, 2), (256, 512, 1), (512, 512, 2))
 _STEM, _CLASSES = 128, 10
 
+_DRAWN = 2**17  # codes drawn at a time: tens of megabytes
+
 
 @final
 class NASBench101Space:
@@ -123,7 +125,7 @@ class NASBench101Space:
         kept = [code_tools.sample_uniform(min(n, 0), CARDINALITIES, rng)]  # refuses a negative n
         missing = n
         while missing > 0:
-            drawn = code_tools.sample_uniform(4 * missing + 16, CARDINALITIES, rng)
+            drawn = code_tools.sample_uniform(min(4 * missing + 16, _DRAWN), CARDINALITIES, rng)
             kept.append(drawn[self.is_valid(drawn)][:missing])
             missing -= len(kept[-1])
         return np.concatenate(kept)
@@ -252,7 +254,12 @@ def parameters(codes: ArrayLike) -> FloatArray:
     Raises:
         ArchitectureError: A code is not valid.
     """
-    _, adjacency, operations = cells.pruned_matrices(_valid(codes))
+    weights = [np.zeros(0, dtype=np.int64), *map(_weights, cells.chunks(_valid(codes)))]
+    return np.concatenate(weights) / 1e6
+
+
+def _weights(codes: Codes) -> NDArray[np.int64]:
+    _, adjacency, operations = cells.pruned_matrices(codes)
     total = np.full(len(adjacency), 27 * _STEM + 2 * _STEM + (_MODULES[-1][1] + 1) * _CLASSES)
     for inputs, outputs, modules in _MODULES:
         channels = _channels(adjacency, outputs)
@@ -260,7 +267,7 @@ def parameters(codes: ArrayLike) -> FloatArray:
         weights = (kernels * channels**2 + 2 * (kernels > 0) * channels).sum(axis=1)
         projected = (adjacency[:, 0, 1:-1] * channels).sum(axis=1) + adjacency[:, 0, -1] * outputs
         total += modules * (weights + (inputs + 2) * projected)
-    return total / 1e6
+    return total
 
 
 def _channels(adjacency: NDArray[np.int64], outputs: int) -> NDArray[np.int64]:

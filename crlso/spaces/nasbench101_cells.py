@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,21 @@ def pruned_matrices(codes: Codes) -> tuple[BoolArray, NDArray[np.int64], NDArray
     return live, adjacency, operations
 
 
+def chunks(codes: Codes) -> Iterator[Codes]:
+    """The codes in parts, for work that needs far more memory than they do."""
+    for start in range(0, len(codes), _CHUNK):
+        yield codes[start : start + _CHUNK]
+
+
 def compact(codes: Codes) -> Codes:
     """``[n, 26]`` the pruned cells: used vertices in their order, unused ones before the output, all 0."""
-    live, adjacency, operations = pruned_matrices(codes)
-    last = np.arange(VERTICES) == VERTICES - 1
-    order = np.argsort(np.where(last, 2, ~live), axis=1, kind="stable")
-    return _reordered(adjacency, operations, order)
+    found = [np.zeros((0, BITS + INNER), dtype=CODE_DTYPE)]
+    for chunk in chunks(codes):
+        live, adjacency, operations = pruned_matrices(chunk)
+        last = np.arange(VERTICES) == VERTICES - 1
+        order = np.argsort(np.where(last, 2, ~live), axis=1, kind="stable")
+        found.append(_reordered(adjacency, operations, order))
+    return np.concatenate(found)
 
 
 def class_ranks(codes: Codes) -> NDArray[np.int64]:
@@ -73,8 +82,7 @@ def class_ranks(codes: Codes) -> NDArray[np.int64]:
     Vertices get colours that do not depend on their numbers, and are put in the order of the colours. Where
     colours are equal all their orders are tried, and the smallest code stands for the class.
     """
-    parts = [_class_ranks(codes[start : start + _CHUNK]) for start in range(0, len(codes), _CHUNK)]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    return np.concatenate([np.zeros(0, dtype=np.int64), *map(_class_ranks, chunks(codes))])
 
 
 def of_ranks(ranks: NDArray[np.int64]) -> Codes:
@@ -154,7 +162,7 @@ def _class_ranks(codes: Codes) -> NDArray[np.int64]:
 def _colours(
     live: BoolArray, adjacency: NDArray[np.int64], operations: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """``[n, 7]`` colours from 0 to 6, equal for vertices that an isomorphism may exchange.
+    """``[n, 7]`` colours from 0 to 6: vertices that an isomorphism takes to each other have equal ones.
 
     Colours rise along the edges; unused vertices come after all others but the output, each with its own.
     """

@@ -1,8 +1,8 @@
 """Schema-true files of NAS-Bench-201, of any size, with random values, written as a stream.
 
-A few records are pickled by Python itself (protocol 2, as torch does), one after another with one pickler, so that
-later ones refer to texts of earlier ones as in the real files. Each further record is a copy of one of them in
-which the floats, the index, the architecture and the memo numbers are replaced.
+A few records are pickled by Python itself (protocol 2, as torch does), one after another with one pickler, so
+that later ones refer to texts of earlier ones as in the real files. Each further record is a copy of one of
+them in which the floats, the index, the architecture and the memo numbers are replaced.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _template(pickled: bytes, first: int) -> Template:
 def pickled_table(
     count: int, *, seed: int = 0, epochs: tuple[int, int] = (12, 200), meta_first: bool = True
 ) -> Iterator[bytes]:
-    """A pickle of a whole table, in pieces: ``meta_archs``, ``total_archs``, ``arch2infos``, ``evaluated_indexes``.
+    """A pickle of a whole table, in pieces, with the four entries of the real files.
 
     Args:
         count: Number of architectures.
