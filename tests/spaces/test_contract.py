@@ -73,7 +73,6 @@ class TestNATSSize(SpaceContract):
 
 class TestNASBench101(SpaceContract):
     rules = ("code", "exact", "official")
-    representatives = False
 
     @pytest.fixture
     def space(self):
