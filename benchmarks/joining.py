@@ -64,8 +64,9 @@ def join_tables(
 ) -> TableEvaluator:
     """Join tables on their architectures and store the result among the user's tables.
 
-    The rows come in the order of the first table. Curves are kept; columns that only views of official APIs
-    read are not.
+    Rows are matched by the code of the architecture, never by their number; they come in the order of the
+    first table. Curves are kept; columns that only views of official APIs read are not. The header says under
+    ``details["joined"]`` how many architectures each table holds and how many of them are in the result.
 
     Args:
         names: Names or paths of two or more tables of one space.
@@ -124,7 +125,7 @@ def _check(parts: Sequence[Part]) -> None:
 
 def _write(target: Path, name: str, parts: Sequence[Part], rows: NDArray[np.intp]) -> None:
     """Write the rows, given by their numbers ``[n, parts]`` in the tables; -1 where a table has none."""
-    header = _header(name, parts, len(rows))
+    header = _header(name, parts, rows)
     codes = parts[0].table.codes[rows[:, 0]]
     step = group_rows(header)
     columns: dict[str, FloatArray] = {}
@@ -159,12 +160,14 @@ def _taken(values: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
     return taken
 
 
-def _header(name: str, parts: Sequence[Part], rows: int) -> Header:
-    """What the joined table says about itself: where all of it comes from."""
+def _header(name: str, parts: Sequence[Part], rows: NDArray[np.intp]) -> Header:
+    """What the joined table says about itself: where all of it comes from, and whether that was verified."""
+    names = [part.header.name for part in parts]
+    # Two files may hold tables of one name.
+    labels = [each if names.count(each) == 1 else f"{each} {i + 1}" for i, each in enumerate(names)]
     source: dict[str, str] = {}
     verified: list[str] = []
-    for part in parts:
-        label = part.header.name if part.header.name == part.asked else f"{part.header.name} ({part.asked})"
+    for label, part in zip(labels, parts, strict=True):
         source |= {
             f"{label}: {key}": value for key, value in part.table.fingerprint.items() if key != "table"
         }
@@ -174,10 +177,16 @@ def _header(name: str, parts: Sequence[Part], rows: int) -> Header:
         name=name,
         space=parts[0].header.space,
         metrics=tuple(metric for part in parts for metric in part.metrics()),
-        rows=rows,
+        rows=len(rows),
         source=source,
         importer=IMPORTER,
-        description=f"joined from {', '.join(part.header.name for part in parts)}",
+        description=f"joined from {', '.join(labels)}",
         verified="; ".join(verified) if len(verified) == len(parts) else "",
         curves=tuple(curve for part in parts for curve in part.curves()),
+        details={
+            "joined": [
+                {"table": label, "architectures": len(part.table), "kept": int(np.count_nonzero(found >= 0))}
+                for label, part, found in zip(labels, parts, rows.T, strict=True)
+            ]
+        },
     )

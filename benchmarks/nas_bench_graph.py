@@ -4,7 +4,8 @@ Qin et al., "NAS-Bench-Graph: Benchmarking Graph Neural Architecture Search" (Ne
 with the PyPI package ``nas-bench-graph`` 1.4.0 (extra ``graph``), which has means over three trainings and no
 learning curves. The table holds one form of every network, the benchmark's own representative.
 
-The package's example of a search is driven by ``perf``, which is the *test* performance; here it is called so.
+The package's example of a search is driven by ``perf``, which is the *test* performance; here it is called
+so.
 Importing this module imports neither torch nor pandas.
 """
 

@@ -34,6 +34,7 @@ IMPORTER = "crlso.hw_nas_bench/1"
 NAME = "hw_nas_bench"
 CELLS = 15_625
 
+PUBLISHED = "HW-NAS-Bench-v1_0.pickle"
 GIT_BLOB = "b0634cb7f6e7be07192c77833df9eafa4baf705e"
 """What Git calls the published file in the benchmark's repository, GATECH-EIC/HW-NAS-Bench: its SHA-1 after a
 header with its length. The publisher states no other digest."""
@@ -80,13 +81,15 @@ def recognises(path: Path) -> bool:
 
 
 def convert(source: Source) -> None:
-    """Convert the file.
+    """Convert the file. Its pickle is read at once: some 100 MB of memory.
 
     Raises:
-        TableError: Not HW-NAS-Bench, damaged, or naming more than data.
+        TableError: Not HW-NAS-Bench, damaged, naming more than data, or not the published file although it
+            is called so (``source.unverified`` accepts it).
         RunError: The disk can not be read or written.
     """
     files = source_digests(source)
+    verified = _verified(source)
     space = get_space("nasbench201")
     with naming(source.path), source.path.open("rb") as stream:
         content = read_pickle(stream)
@@ -99,7 +102,7 @@ def convert(source: Source) -> None:
         source=files,
         importer=IMPORTER,
         description="HW-NAS-Bench, all NAS-Bench-201 cells: latency and energy on six devices",
-        verified=f"Git blob {GIT_BLOB} of the publisher's repository" if _is_published(source.path) else "",
+        verified=verified,
     )
     write_table(source.target, header, space, codes, columns)
 
@@ -174,13 +177,24 @@ def _codes(archs: list[str], path: Path) -> Codes:
     return codes
 
 
-def _is_published(path: Path) -> bool:
-    """Whether Git would call the file as it calls the published one."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as stream:
+def _verified(source: Source) -> str:
+    """What the table's header says of the file: Git would call it as it calls the published one, or nothing.
+
+    Raises:
+        TableError: It has the published name, is another file, and the user does not accept that.
+    """
+    digest = hashlib.sha1(f"blob {source.path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with naming(source.path), source.path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest() == GIT_BLOB
+    if digest.hexdigest() == GIT_BLOB:
+        return f"Git blob {GIT_BLOB} of the publisher's repository"
+    if source.path.name == PUBLISHED and not source.unverified:
+        raise TableError(
+            f"{source.path} is not the published file of this name: git hash-object gives "
+            f"{digest.hexdigest()}, not {GIT_BLOB}; download it again, or accept it with --unverified"
+        )
+    return ""
 
 
 def _keys(found: Mapping[object, object]) -> str:
@@ -208,6 +222,4 @@ METRICS: tuple[Metric, ...] = tuple(
 )
 """All columns of the table, in its order."""
 
-FORMAT = Format(
-    "hw_nas_bench", table_name, "HW-NAS-Bench-v1_0.pickle (its NAS-Bench-201 part)", recognises, convert
-)
+FORMAT = Format(NAME, table_name, f"{PUBLISHED} (its NAS-Bench-201 part)", recognises, convert)

@@ -14,6 +14,7 @@ from crlso.cli.common import JsonOption, print_json, user_errors
 
 if TYPE_CHECKING:
     from benchmarks import TableEvaluator
+    from crlso.protocols import Code
 
 app = typer.Typer(
     help="Benchmark tables: list, inspect, import, join, query, export, verify.", no_args_is_help=True
@@ -152,14 +153,19 @@ def query(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="Architecture in its space's text form.")],
     json: JsonOption = False,
 ) -> None:
-    """Tell everything that a table knows of one architecture: values, ranks, and its identical twins."""
+    """Tell everything that a table knows of one architecture: values, ranks, and its identical twins.
+
+    Where the table holds the same network in one other form alone, as the benchmark's representative of all
+    forms, it tells of that one and says so.
+    """
     with user_errors():
         import numpy as np
 
         from benchmarks import load
 
         loaded = load(table)
-        code = loaded.space.parse(arch)
+        asked = loaded.space.parse(arch)
+        code = _held(loaded, asked)
         values = loaded.evaluate(code[None], metrics=list(loaded.metrics)).iloc[0].tolist()
         metrics: dict[str, dict[str, Any]] = {}
         for metric, value in zip(loaded.metrics.values(), values, strict=True):
@@ -179,6 +185,7 @@ def query(
                 {
                     "table": loaded.name,
                     "space": loaded.space.name,
+                    "asked": loaded.space.format(asked),
                     "arch": loaded.space.format(code),
                     "code": code.tolist(),
                     "metrics": metrics,
@@ -186,6 +193,10 @@ def query(
                 }
             )
             return
+        if (code != asked).any():
+            typer.echo(
+                f"{loaded.space.format(asked)}\nis the same network as this form, which the table holds:"
+            )
         typer.echo(f"{loaded.space.format(code)}\ncode {code.tolist()} of {loaded.space.name}")
         groups = metric_groups(metrics)
         rows = [
@@ -268,6 +279,15 @@ def export(
 
 def _rank(entry: dict[str, Any]) -> str:
     return f"{entry['rank']:,} of {entry['among']:,}" if entry["rank"] else ""
+
+
+def _held(table: TableEvaluator, code: Code) -> Code:
+    """The architecture itself, or the only one of the table that is the same network."""
+    if table.rows(code[None])[0] >= 0:
+        return code
+    keys = table.space.class_keys(table.codes)
+    (same,) = (keys == table.space.class_keys(code[None])[0]).nonzero()
+    return table.codes[same[0]] if len(same) == 1 else code
 
 
 def _twins(table: TableEvaluator, code: Any) -> Any:

@@ -34,7 +34,11 @@ def join(
     force: Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Put the metrics and curves of several tables of one space into one table, say accuracy and latency."""
+    """Put the metrics and curves of several tables of one space into one table, say accuracy and latency.
+
+    Architectures are matched by what they are, not by their place in a table. Those that some table lacks are
+    left out, unless --keep-all: then all of the first table stay, and what another lacks has no value.
+    """
     with user_errors("interrupted; no table was written"):
         from benchmarks.catalog import user_path
         from benchmarks.joining import join_tables
@@ -44,7 +48,7 @@ def join(
             tables, name=name, keep_all=keep_all, prefixes=_prefixes(prefix or ()), force=force
         )
         path = user_path(name)
-        verified = read_header(path).verified
+        header = read_header(path)
         if json:
             print_json(
                 {
@@ -55,7 +59,8 @@ def join(
                     "whole_space": joined.support is None,
                     "metrics": list(joined.metrics),
                     "curves": list(joined.curves),
-                    "verified": verified or None,
+                    "joined": header.details["joined"],
+                    "verified": header.verified or None,
                 }
             )
             return
@@ -63,7 +68,9 @@ def join(
             f"{joined.name}: {len(joined):,} architectures of {joined.space.name}, "
             f"{len(joined.metrics)} metrics, {len(joined.curves)} curves"
         )
-        typer.echo(f"verified: {verified}" if verified else UNVERIFIED)
+        for part in header.details["joined"]:
+            typer.echo(f"  {part['kept']:,} of {part['architectures']:,} architectures of {part['table']}")
+        typer.echo(f"verified: {header.verified}" if header.verified else UNVERIFIED)
         typer.echo(f"use it as: --bench {joined.name}   (stored in {path})")
 
 
