@@ -73,7 +73,7 @@ class NASBenchGraphSpace:
         >>> space = NASBenchGraphSpace()
         >>> code = space.parse("Arch([0, 1, 2, 1], ['gcn', 'gin', 'fc', 'cheb'])")
         >>> space.format(space.canonical(code)[0])
-        "Arch([0, 1, 1, 2], ['gcn', 'cheb', 'gin', 'fc'])"
+        "Arch([0, 1, 1, 2], ['gcn', 'gin', 'cheb', 'fc'])"
     """
 
     @property

@@ -153,3 +153,13 @@ def test_graph(space):
 def test_messages(space, text, message):
     with pytest.raises(ArchitectureError, match=message):
         space.parse(text)
+
+
+def test_two_forms_that_the_readme_of_the_benchmark_takes_for_one(space):
+    """fc follows gin in the first and cheb in the second: two networks, by the package's own hash too."""
+    texts = (
+        "Arch([0, 1, 2, 1], ['gcn', 'gin', 'fc', 'cheb'])",
+        "Arch([0, 1, 1, 2], ['gcn', 'cheb', 'gin', 'fc'])",
+    )
+    codes = np.array([space.parse(text) for text in texts])
+    assert space.hashes(codes).tolist() == [61237, 61327] == [official(code).valid_hash() for code in codes]
