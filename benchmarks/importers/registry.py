@@ -66,8 +66,7 @@ def recognise(path: Path) -> Format | None:
     Raises:
         TableError: There is no such file.
     """
-    if not path.exists():
-        raise TableError(f"there is no file {path}")
+    _check_exists(path)
     return next((candidate for candidate in formats().values() if candidate.recognises(path)), None)
 
 
@@ -98,6 +97,7 @@ def import_official(
     known = formats()
     if format_name is not None and format_name not in known:
         raise UnknownNameError("format", format_name, known)
+    _check_exists(path)
     found = recognise(path) if format_name is None else known[format_name]
     if found is None:
         listed = "; ".join(f"{key}: {value.what}" for key, value in known.items())
@@ -109,3 +109,8 @@ def import_official(
         )
     found.convert(Source(path, target, target.stem, progress, unverified))
     return read_table(target, whole=False)[0]
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise TableError(f"there is no file {path}")
