@@ -359,7 +359,10 @@ class ArchResults:
         return ResultsCount(self._store, self.arch_index, Trial(self._hp, dataset, seed), self._dialect)
 
     def _one(self, values: list[float], dataset: str, what: str) -> list[float]:
-        """Stored costs of the seeds; where they differ, the official rule, and a warning."""
+        """Stored costs of the seeds; where they differ, those that the official package goes by.
+
+        The newer one takes seed 888's, the one that is right; the older one means them, which is warned of.
+        """
         if len({f"{value:.5f}" for value in values}) < 2:
             return values
         stated = (

@@ -77,11 +77,14 @@ class StoredTrials:
         return index in self._rows
 
     def seeds(self, index: int, hp: str, dataset: str) -> list[int]:
-        """Seeds with which an architecture was trained, rising."""
-        found = self._seeds.get((hp, dataset), ())
-        return sorted(
-            s for s in found if self.value(index, Trial(hp, dataset, s).field("epochs")) is not None
-        )
+        """Seeds with which an architecture was trained, in the record's order."""
+        trials = [Trial(hp, dataset, seed) for seed in self._seeds.get((hp, dataset), ())]
+        trained = [trial for trial in trials if self.value(index, trial.field("epochs")) is not None]
+        return [trial.seed for trial in sorted(trained, key=lambda trial: self._place(index, trial))]
+
+    def _place(self, index: int, trial: Trial) -> tuple[float, int]:
+        """What the trainings of an architecture are sorted by; most have no stated position: by seed."""
+        return self.value(index, trial.field("position")) or 0.0, trial.seed
 
     def value(self, index: int, name: str) -> float | None:
         """A metric or field; ``None`` where the table has no number."""

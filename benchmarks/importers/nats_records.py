@@ -18,6 +18,7 @@ from crlso.errors import TableError
 from crlso.protocols import FloatArray
 
 ACCURACY, TOP5, LOSS, TIME = "accuracy", "top5_accuracy", "loss", "time"
+POSITION = "position"  # of a seed among those of its architecture, where they do not rise
 _HPS = ("01", "12", "90", "200")
 _EVALS = ("x-valid", "x-test", "ori-test")
 _STATE = frozenset({"arch_index", "arch_str", "all_results", "dataset_seed"})
@@ -39,7 +40,7 @@ class Row:
         metrics: Numbers after the last epoch: of each training, and means over seeds.
         fields: Numbers that only official views read.
         curves: Numbers by epoch.
-        trials: The trainings, by schedule and training set in the record's order, by rising seed.
+        trials: The trainings, by schedule, training set and seed in the record's order.
         splits: What each was measured on, by schedule and training set, in the record's order.
         configs: What the record says of the network, by training set, without the architecture itself.
     """
@@ -93,9 +94,11 @@ def _read_state(row: Row, hp: str, state: Mapping[Any, Any], where: str) -> None
             _fail(where, f"training set {dataset!r}; known: {', '.join(DATASETS)}")
         if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
             _fail(where, f"seeds of {dataset} are {seeds!r}, not a list of numbers")
-        if sorted(set(seeds)) != seeds:
-            _fail(where, f"seeds of {dataset} are {seeds!r}, not rising")
+        if len(set(seeds)) != len(seeds):
+            _fail(where, f"seeds of {dataset} are {seeds!r}: one is there twice")
         trials = [Trial(hp, dataset, seed) for seed in seeds]
+        if sorted(seeds) != seeds:  # the official API sums, and draws, in the record's order
+            row.fields |= {trial.field(POSITION): place for place, trial in enumerate(trials)}
         for trial in trials:
             expected.add((dataset, trial.seed))
             if (dataset, trial.seed) not in results:
