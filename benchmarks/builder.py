@@ -51,7 +51,7 @@ class TableBuilder:
     def __init__(self, path: Path, space: SearchSpace) -> None:
         self._path = path
         self._space = space
-        self._folder = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}.d"
+        self._folder = folder_aside(path)
         self._rows: list[dict[str, Number]] = []
         self._codes: list[Code] = []
         self._seen: dict[bytes, int] = {}
@@ -173,10 +173,15 @@ class TableBuilder:
             path.unlink()
 
 
+def folder_aside(path: Path) -> Path:
+    """Name of a folder beside ``path`` for what is needed only while that file is made."""
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}.d"
+
+
 def remove_leftover_folders(folder: Path) -> None:
     """Remove what killed processes left of tables; what belongs to living processes stays.
 
-    These are folders of a :class:`TableBuilder`, and files of :func:`~crlso.runs.files.write_aside`.
+    These are folders of :func:`folder_aside`, and files of :func:`~crlso.runs.files.write_aside`.
     """
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         match = re.search(r"-(\d+)-[0-9a-f]{8}(\.d)?$", leftover.name)

@@ -1,4 +1,4 @@
-"""`crlso bench`: list, inspect, query, export and verify benchmark tables."""
+"""`crlso bench`: list, inspect, join, query, export and verify benchmark tables."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crlso.cli.bench_import import ForceOption, import_file
+from crlso.cli.bench_join import join
 from crlso.cli.bench_tables import BETTER, UNVERIFIED, metric_groups, missing, number, print_table, space_name
 from crlso.cli.common import JsonOption, print_json, user_errors
 
 if TYPE_CHECKING:
     from benchmarks import TableEvaluator
+    from crlso.protocols import Code
 
 app = typer.Typer(
-    help="Benchmark tables: list, inspect, import, query, export, verify.", no_args_is_help=True
+    help="Benchmark tables: list, inspect, import, join, query, export, verify.", no_args_is_help=True
 )
 app.command(
     "import",
     epilog="Example: crlso bench import NATS-tss-v1_0-3ffb9-simple (or: crlso bench import results.csv "
     "--space my_space.yaml --name mine --minimize latency --unit latency=ms)",
 )(import_file)
+app.command(epilog="Example: crlso bench join nasbench201 hw_nas_bench --name nasbench201_hw")(join)
 
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="Name of a table (crlso bench list) or path of a table file.")
@@ -150,7 +153,11 @@ def query(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="Architecture in its space's text form.")],
     json: JsonOption = False,
 ) -> None:
-    """Tell everything that a table knows of one architecture: values, ranks, and its identical twins."""
+    """Tell everything that a table knows of one architecture: values, ranks, and its identical twins.
+
+    Where the table holds the same network in one other form alone, as the benchmark's representative of all
+    forms, it tells of that one and says so.
+    """
     with user_errors():
         import numpy as np
 
@@ -186,8 +193,10 @@ def query(
                 }
             )
             return
-        if not np.array_equal(asked, code):
-            typer.echo(f"{loaded.space.format(asked)}\nis held by the table as the identical network")
+        if (code != asked).any():
+            typer.echo(
+                f"{loaded.space.format(asked)}\nis the same network as this form, which the table holds:"
+            )
         typer.echo(f"{loaded.space.format(code)}\ncode {code.tolist()} of {loaded.space.name}")
         groups = metric_groups(metrics)
         rows = [
@@ -272,13 +281,13 @@ def _rank(entry: dict[str, Any]) -> str:
     return f"{entry['rank']:,} of {entry['among']:,}" if entry["rank"] else ""
 
 
-def _held(table: TableEvaluator, code: Any) -> Any:
-    """The code, or where the table lacks it, the first one that it holds of the same network, if any."""
+def _held(table: TableEvaluator, code: Code) -> Code:
+    """The architecture itself, or the only one of the table that is the same network."""
     if table.rows(code[None])[0] >= 0:
         return code
     keys = table.space.class_keys(table.codes)
-    same = table.codes[keys == table.space.class_keys(code[None])[0]]
-    return same[0] if len(same) else code
+    (same,) = (keys == table.space.class_keys(code[None])[0]).nonzero()
+    return table.codes[same[0]] if len(same) == 1 else code
 
 
 def _twins(table: TableEvaluator, code: Any) -> Any:

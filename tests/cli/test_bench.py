@@ -259,5 +259,5 @@ def test_nasbench101_from_its_official_file() -> None:
     assert first["metrics"]["cifar10/test_accuracy@108/run0"]["value"] == 0.9294871687889099  # as in the CSV
     assert first["arch"] == second["arch"]
     assert [answer["asked"] == answer["arch"] for answer in (first, second)] == [False, True]
-    assert "is held by the table as the identical network" in ok("query", "energy_4V9E", TWINS[0])
-    assert "is held" not in ok("query", "energy_4V9E", TWINS[1])
+    assert "is the same network as this form, which the table holds" in ok("query", "energy_4V9E", TWINS[0])
+    assert "which the table holds" not in ok("query", "energy_4V9E", TWINS[1])
