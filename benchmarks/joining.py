@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.builder import folder_aside, remove_leftover_folders
-from benchmarks.catalog import load_table, table_header, user_path
+from benchmarks.catalog import load_table, new_path, table_header
 from benchmarks.folders import make_folder
 from benchmarks.store import CURVE, Block, Header, group_rows, read_table, write_blocks
 from benchmarks.table import Curve, TableEvaluator
@@ -87,11 +87,7 @@ def join_tables(
         raise UserError(f"joining takes two or more tables, got {len(names)}")
     if unknown := sorted(set(prefixes) - set(names)):
         raise UserError(f"a prefix for {unknown[0]!r}, which is not among the tables {', '.join(names)}")
-    target = user_path(name)
-    if target.exists() and not force:
-        raise TableError(
-            f"table {name!r} exists already ({target}); --force replaces it, --name takes another name"
-        )
+    target = new_path(name, force=force)
     parts = [Part(each, load_table(each), table_header(each), prefixes.get(each, "")) for each in names]
     _check(parts)
     found = np.stack([part.table.rows(parts[0].table.codes) for part in parts], axis=1)
