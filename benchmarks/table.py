@@ -6,12 +6,14 @@ Importing this module imports neither torch nor pandas (pandas comes with the fi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.columns import FileColumns
 from benchmarks.lookup import CodeIndex
 from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Metric, SearchSpace
@@ -21,6 +23,24 @@ if TYPE_CHECKING:
 
 # Up to this bound on a space's size its architectures are counted, to see whether a table holds them all.
 _COUNT_LIMIT = 1 << 20
+_FEW = 64  # curves of fewer architectures are read row by row
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one array per architecture is.
+
+    Attributes:
+        name: As a metric's name: data set, split, epochs, and ``/seed777`` for the training that it is of.
+        length: Numbers per architecture, one per epoch, the first after the first epoch.
+        unit: Unit of the numbers.
+        description: What exactly they are, in words.
+    """
+
+    name: str
+    length: int
+    unit: str
+    description: str
 
 
 @final
@@ -34,9 +54,12 @@ class TableEvaluator:
         name: Name of the table, for messages and logs.
         space: The space that the codes belong to.
         codes: ``[n, d]`` architectures, each once, all inside the space's cardinalities.
-        columns: For each metric ``[n]`` numbers, in the order of ``codes``.
+        columns: For each metric ``[n]`` numbers, in the order of ``codes``. The columns of a file
+            (:class:`benchmarks.columns.FileColumns`) are read when they are first asked for.
         metrics: What each column is; the same names as ``columns``.
         fingerprint: What pins the table down (checksums, versions).
+        curves: What arrays over epochs there are.
+        curve_columns: For each of them ``[n, length]`` numbers, read when asked for and not kept.
 
     Raises:
         UserError: No rows, an architecture twice, or columns that do not fit.
@@ -51,6 +74,8 @@ class TableEvaluator:
         metrics: Mapping[str, Metric],
         *,
         fingerprint: Mapping[str, str] | None = None,
+        curves: Mapping[str, Curve] | None = None,
+        curve_columns: Mapping[str, FloatArray] | None = None,
     ) -> None:
         codes = np.ascontiguousarray(codes, dtype=CODE_DTYPE)
         if len(codes) == 0:
@@ -64,15 +89,16 @@ class TableEvaluator:
         self._codes.setflags(write=False)
         self._index = CodeIndex(space.cardinalities, codes)
         self._metrics = MappingProxyType({key: metrics[key] for key in metrics})
+        self._source = columns
         self._columns: dict[str, FloatArray] = {}
-        for key in metrics:
-            column = np.array(columns[key], dtype=np.float64)
-            if column.shape != (len(codes),):
-                raise UserError(
-                    f"table {name!r}: column {key!r} has shape {column.shape}, not ({len(codes)},)"
-                )
-            column.setflags(write=False)
-            self._columns[key] = column
+        self._curves = MappingProxyType(dict(curves or {}))
+        self._curve_columns = curve_columns or {}
+        if set(self._curves) != set(self._curve_columns):
+            odd = sorted(set(self._curves) ^ set(self._curve_columns))
+            raise UserError(f"table {name!r}: curves and their columns differ in {', '.join(odd)}")
+        if not isinstance(columns, FileColumns):
+            for key in metrics:
+                self.column(key)
         self._support = None if _is_whole(space, len(codes)) else self._codes
         self._fingerprint = MappingProxyType({"table": name, **(fingerprint or {})})
 
@@ -119,10 +145,48 @@ class TableEvaluator:
         Raises:
             UnknownNameError: The table has no such metric.
         """
-        try:
-            return self._columns[metric]
-        except KeyError:
-            raise UnknownNameError("metric", metric, self._metrics) from None
+        if metric not in self._columns:
+            if metric not in self._metrics:
+                raise UnknownNameError("metric", metric, self._metrics)
+            column = np.array(self._source[metric], dtype=np.float64)
+            if column.shape != (len(self),):
+                raise UserError(
+                    f"table {self._name!r}: column {metric!r} has shape {column.shape}, not ({len(self)},)"
+                )
+            column.setflags(write=False)
+            self._columns[metric] = column
+        return self._columns[metric]
+
+    @property
+    def curves(self) -> Mapping[str, Curve]:
+        """What arrays over epochs the table holds, in its order; empty for most tables."""
+        return self._curves
+
+    def curve(self, name: str, codes: Codes | None = None) -> FloatArray:
+        """``[n, length]`` a learning curve of each code, by default of all of :attr:`codes`.
+
+        NaN where the benchmark has no number: an architecture that was not trained with this seed, or an
+        epoch at which the split was not measured. Nothing is substituted.
+
+        Raises:
+            UnknownNameError: The table has no such curve.
+            UserError: An architecture that the table does not hold.
+        """
+        if name not in self._curves:
+            raise UnknownNameError("curve", name, self._curves)
+        if codes is None:
+            return self._whole_curve(name)
+        rows = self._known_rows(codes)
+        if isinstance(self._curve_columns, FileColumns) and len(rows) < _FEW:
+            found = [self._curve_columns.row(name, int(row)) for row in rows]
+            return np.array(found, dtype=np.float64).reshape(len(rows), self._curves[name].length)
+        return self._whole_curve(name)[rows]
+
+    def _whole_curve(self, name: str) -> FloatArray:
+        values = self._curve_columns[name]
+        if values.shape != (len(self), self._curves[name].length):
+            raise UserError(f"table {self._name!r}: curve {name!r} has shape {values.shape}")
+        return values
 
     def rows(self, codes: NDArray[np.integer]) -> NDArray[np.intp]:
         """``[n]`` row of each code ``[n, d]`` in :attr:`codes`; -1 where the table does not hold it.
@@ -147,6 +211,14 @@ class TableEvaluator:
         import pandas as pd  # costs 0.3 s and 70 MB, not needed to load and inspect a table
 
         columns = [self.column(metric) for metric in metrics]
+        rows = self._known_rows(codes)
+        values = np.empty((len(columns), len(rows)), dtype=np.float64)
+        for out, column in zip(values, columns, strict=True):
+            np.take(column, rows, out=out)
+        return pd.DataFrame(values.T, columns=list(metrics), copy=False)
+
+    def _known_rows(self, codes: Codes) -> NDArray[np.intp]:
+        """``[n]`` rows of codes that the table must hold."""
         rows = self.rows(codes)
         missing = np.flatnonzero(rows < 0)
         if missing.size:
@@ -156,10 +228,7 @@ class TableEvaluator:
                 f" (row {first} of {len(rows)} asked, {missing.size} unknown;"
                 f" the table holds {len(self)} architectures of {self._space.name})"
             )
-        values = np.empty((len(columns), len(rows)), dtype=np.float64)
-        for out, column in zip(values, columns, strict=True):
-            np.take(column, rows, out=out)
-        return pd.DataFrame(values.T, columns=list(metrics), copy=False)
+        return rows
 
     def optimum(self, metric: str) -> float | None:
         """Best value of a metric (largest or smallest by its direction); ``None`` where all are missing.

@@ -1,28 +1,33 @@
-"""`crlso bench`: list, inspect, import, query and export benchmark tables."""
+"""`crlso bench`: list, inspect, query, export and verify benchmark tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crlso.cli.bench_import import ForceOption, import_file
+from crlso.cli.bench_tables import BETTER, UNVERIFIED, metric_groups, missing, number, print_table, space_name
 from crlso.cli.common import JsonOption, print_json, user_errors
-from crlso.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks import TableEvaluator
 
-app = typer.Typer(help="Benchmark tables: list, inspect, import, query, export.", no_args_is_help=True)
+app = typer.Typer(
+    help="Benchmark tables: list, inspect, import, query, export, verify.", no_args_is_help=True
+)
+app.command(
+    "import",
+    epilog="Example: crlso bench import NATS-tss-v1_0-3ffb9-simple (or: crlso bench import results.csv "
+    "--space my_space.yaml --name mine --minimize latency --unit latency=ms)",
+)(import_file)
 
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="Name of a table (crlso bench list) or path of a table file.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")]
 
 _SHOWN_TWINS = 10
-_BETTER = {"max": "larger", "min": "smaller"}
 
 
 @app.command("list", epilog="Example: crlso bench list")
@@ -38,11 +43,12 @@ def list_tables(json: JsonOption = False) -> None:
                     {
                         "name": entry.name,
                         "built_in": entry.built_in,
-                        "space": _space_name(entry.header.space) if entry.header else None,
+                        "space": space_name(entry.header.space) if entry.header else None,
                         "architectures": entry.header.rows if entry.header else None,
                         "metrics": [metric.name for metric in entry.header.metrics] if entry.header else None,
                         "description": entry.header.description if entry.header else None,
                         "problem": entry.problem or None,
+                        "needs": entry.needs or None,
                     }
                     for entry in entries
                 ]
@@ -51,32 +57,40 @@ def list_tables(json: JsonOption = False) -> None:
         rows = [
             [
                 entry.name,
-                _space_name(entry.header.space),
+                space_name(entry.header.space),
                 f"{entry.header.rows:,}",
                 str(len(entry.header.metrics)),
-                entry.header.description,
+                entry.header.description + (f" (needs: {entry.needs})" if entry.needs else ""),
             ]
             if entry.header
             else [entry.name, "", "", "", entry.problem]
             for entry in entries
         ]
-        _print_table(["table", "space", "architectures", "metrics", "what"], rows, right=(2, 3))
+        print_table(["table", "space", "architectures", "metrics", "what"], rows, right=(2, 3))
 
 
 @app.command(epilog="Example: crlso bench info nasbench201")
-def info(table: TableArgument, json: JsonOption = False) -> None:
+def info(
+    table: TableArgument,
+    every: Annotated[
+        bool, typer.Option("--all", help="List single trainings and curves one by one, too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Say what a table holds: its space, its metrics and their optima, and where the numbers come from."""
     with user_errors():
         from benchmarks import load
+        from benchmarks.catalog import table_header
 
         loaded = load(table)
+        verified = table_header(table).verified
         metrics = [
             {
                 "name": metric.name,
                 "direction": metric.direction,
                 "unit": metric.unit,
                 "optimum": loaded.optimum(metric.name),
-                "missing": _missing(loaded, metric.name),
+                "missing": missing(loaded, metric.name),
                 "description": metric.description,
             }
             for metric in loaded.metrics.values()
@@ -88,121 +102,43 @@ def info(table: TableArgument, json: JsonOption = False) -> None:
                     "space": loaded.space.name,
                     "architectures": len(loaded),
                     "whole_space": loaded.support is None,
+                    "verified": verified or None,
                     "metrics": metrics,
+                    "curves": [
+                        {"name": c.name, "length": c.length, "unit": c.unit, "description": c.description}
+                        for c in loaded.curves.values()
+                    ],
                     "fingerprint": dict(loaded.fingerprint),
                 }
             )
             return
         whole = "the whole space" if loaded.support is None else f"a part of up to {loaded.space.size:,}"
         typer.echo(f"{loaded.name}: {len(loaded):,} architectures of {loaded.space.name} ({whole})")
+        typer.echo(f"verified: {verified}" if verified else UNVERIFIED)
+        single = {group.name: ", ".join(group.singles) for group in metric_groups(loaded.metrics)}
+        shown = [metric for metric in metrics if every or metric["name"] in single]
         rows = [
             [
                 str(metric["name"]),
-                _BETTER[str(metric["direction"])],
-                _number(metric["optimum"]),
+                BETTER[str(metric["direction"])],
+                number(metric["optimum"]),
                 str(metric["unit"]),
                 str(metric["missing"] or ""),
+                single.get(str(metric["name"]), ""),
             ]
-            for metric in metrics
+            for metric in shown
         ]
-        _print_table(["metric", "better", "best", "unit", "missing"], rows, right=(2, 4))
-        for metric in metrics:
+        titles = ["metric", "better", "best", "unit", "missing", "also for one training: /..."]
+        print_table(titles, rows, right=(2, 4))
+        for metric in shown:
             typer.echo(f"{metric['name']}: {metric['description']}")
         typer.echo("")
+        if loaded.curves and not every:
+            typer.echo(f"{len(loaded.curves)} learning curves, {next(iter(loaded.curves))} and so on (--all)")
+        for curve in loaded.curves.values() if every else ():
+            typer.echo(f"curve {curve.name}: {curve.length} x {curve.unit}; {curve.description}")
         for key, value in loaded.fingerprint.items():
             typer.echo(f"{key}: {value}")
-
-
-@app.command(
-    "import",
-    epilog="Example: crlso bench import results.csv --space my_space.yaml --name mine "
-    "--minimize latency --unit latency=ms",
-)
-def import_file(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV or Parquet with one architecture per row.")
-    ],
-    *,
-    space: Annotated[
-        str, typer.Option("--space", help="Name of the space, or a YAML file that declares it.")
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the table; by default the file's name.")
-    ] = None,
-    arch_column: Annotated[
-        str | None, typer.Option("--arch-column", help="Architecture column; by default arch, genotype, ...")
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", help="Metric column (repeat); by default all other columns."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", help="Column to leave out (repeat).")
-    ] = None,
-    maximize: Annotated[
-        list[str] | None, typer.Option("--maximize", help="Metric of which more is better (repeat).")
-    ] = None,
-    minimize: Annotated[
-        list[str] | None, typer.Option("--minimize", help="Metric of which less is better (repeat).")
-    ] = None,
-    unit: Annotated[list[str] | None, typer.Option("--unit", help="METRIC=UNIT (repeat).")] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept rows without a value in some metric.")
-    ] = False,
-    force: ForceOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Make a table of a CSV or Parquet file, to be used as `--bench NAME` from then on."""
-    with user_errors():
-        from benchmarks.importing import ImportOptions, import_table
-        from crlso.spaces import get_space
-
-        options = ImportOptions(
-            arch_column=arch_column,
-            metrics=metric or (),
-            ignore=ignore or (),
-            maximize=maximize or (),
-            minimize=minimize or (),
-            units=_units(unit or ()),
-            allow_missing=allow_missing,
-        )
-        imported = import_table(file, get_space(space), name=name, options=options, force=force)
-        table = imported.table
-        if json:
-            print_json(
-                {
-                    "name": table.name,
-                    "path": str(imported.path),
-                    "space": table.space.name,
-                    "architectures": len(table),
-                    "whole_space": table.support is None,
-                    "arch_column": imported.arch_column,
-                    "metrics": {
-                        key: {"direction": value.direction, "why": imported.reasons[key], "unit": value.unit}
-                        for key, value in table.metrics.items()
-                    },
-                    "left_out": list(imported.left_out),
-                }
-            )
-            return
-        whole = "the whole space" if table.support is None else f"of up to {table.space.size:,}"
-        typer.echo(f"{table.name}: {len(table):,} architectures of {table.space.name} ({whole})")
-        rows = [
-            [
-                key,
-                f"{_BETTER[value.direction]} is better",
-                imported.reasons[key],
-                value.unit,
-                str(_missing(table, key) or ""),
-            ]
-            for key, value in table.metrics.items()
-        ]
-        _print_table(["metric", "direction", "why", "unit", "missing"], rows, right=(4,))
-        if imported.left_out:
-            typer.echo(f"left out: {', '.join(imported.left_out)}")
-        if any(reason != "stated" for reason in imported.reasons.values()):
-            typer.echo("a direction is wrong? import again with --maximize or --minimize METRIC and --force")
-        typer.echo(f"use it as: --bench {table.name}   (stored in {imported.path})")
 
 
 @app.command(
@@ -249,17 +185,29 @@ def query(
             )
             return
         typer.echo(f"{loaded.space.format(code)}\ncode {code.tolist()} of {loaded.space.name}")
+        groups = metric_groups(metrics)
         rows = [
             [
-                key,
-                _number(entry["value"]),
-                entry["unit"],
-                f"{entry['rank']:,} of {entry['among']:,}" if entry["rank"] else "",
-                _number(entry["optimum"]),
+                group.name,
+                number(metrics[group.name]["value"]),
+                metrics[group.name]["unit"],
+                _rank(metrics[group.name]),
+                number(metrics[group.name]["optimum"]),
+                ", ".join(
+                    f"{key} {number(metrics[name]['value'])}"
+                    for key, name in group.singles.items()
+                    if metrics[name]["value"] is not None
+                ),
             ]
-            for key, entry in metrics.items()
+            for group in groups
+            if metrics[group.name]["value"] is not None
         ]
-        _print_table(["metric", "value", "unit", "rank", "best"], rows, right=(1, 3, 4))
+        titles = ["metric", "value", "unit", "rank", "best", "single trainings"]
+        if not any(group.singles for group in groups):
+            titles, rows = titles[:-1], [row[:-1] for row in rows]
+        print_table(titles, rows, right=(1, 3, 4))
+        if unknown := [group.name for group in groups if metrics[group.name]["value"] is None]:
+            typer.echo(f"no value: {', '.join(unknown)}")
         if not twins:
             typer.echo("no other architecture of the table is the same network")
             return
@@ -268,6 +216,32 @@ def query(
             typer.echo(f"  {twin}")
         if len(twins) > _SHOWN_TWINS:
             typer.echo(f"  ... and {len(twins) - _SHOWN_TWINS:,} more (--json lists all)")
+
+
+@app.command(epilog="Example: crlso bench verify nasbench201")
+def verify(table: TableArgument, json: JsonOption = False) -> None:
+    """Read all of a table file and compare every column with its SHA-256, every text with its code."""
+    with user_errors():
+        from benchmarks.catalog import stored_path
+        from benchmarks.store import verify_table
+
+        path = stored_path(table)
+        header = verify_table(path)
+        if json:
+            print_json(
+                {
+                    "name": header.name,
+                    "path": str(path),
+                    "architectures": header.rows,
+                    "metrics": len(header.metrics),
+                    "curves": len(header.curves),
+                    "verified": header.verified or None,
+                }
+            )
+            return
+        columns = f"{len(header.metrics)} metrics and {len(header.curves)} curves"
+        typer.echo(f"{path}: whole; {header.rows:,} architectures, {columns}")
+        typer.echo(f"source verified: {header.verified}" if header.verified else f"source {UNVERIFIED}")
 
 
 @app.command(epilog="Example: crlso bench export nasbench201 nasbench201.csv")
@@ -290,6 +264,10 @@ def export(
         typer.echo(f"{file}: {len(loaded):,} architectures, {len(loaded.metrics)} metrics")
 
 
+def _rank(entry: dict[str, Any]) -> str:
+    return f"{entry['rank']:,} of {entry['among']:,}" if entry["rank"] else ""
+
+
 def _twins(table: TableEvaluator, code: Any) -> Any:
     """``[m, d]`` the other architectures of the table that are the same network."""
     keys = table.space.class_keys(table.codes)
@@ -297,47 +275,3 @@ def _twins(table: TableEvaluator, code: Any) -> Any:
     same = keys == keys[row]
     same[row] = False
     return table.codes[same]
-
-
-def _missing(table: TableEvaluator, metric: str) -> int:
-    import numpy as np
-
-    return int(np.isnan(table.column(metric)).sum())
-
-
-def _units(stated: Sequence[str]) -> dict[str, str]:
-    """``METRIC=UNIT`` options as a mapping."""
-    units = {}
-    for text in stated:
-        metric, mark, unit = text.rpartition("=")
-        if not mark or not metric:
-            raise UserError(f"--unit takes METRIC=UNIT, for example latency=ms; got {text!r}")
-        units[metric] = unit
-    return units
-
-
-def _space_name(declaration: Any) -> str:
-    """Name of a declared or built-in space."""
-    return str(declaration.get("name", declaration["space"]))
-
-
-def _number(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
-def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """A table on stdout; as wide as it needs to be where stdout is no terminal, so that nothing is cut."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=1000)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, title in enumerate(titles):
-        table.add_column(title, justify="right" if i in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: names may hold square brackets
-    console.print(table)

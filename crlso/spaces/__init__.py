@@ -2,6 +2,7 @@
 
 from crlso.spaces import codes
 from crlso.spaces.chain import ChoiceChain
+from crlso.spaces.darts import DARTSSpace
 from crlso.spaces.edge_cell import EdgeCellSpace
 from crlso.spaces.fxdarts import FreeTopologySpace
 from crlso.spaces.nasbench101 import NASBench101Space
@@ -12,6 +13,7 @@ from crlso.spaces.subset import Subset
 __all__ = [
     "BUILT_IN",
     "ChoiceChain",
+    "DARTSSpace",
     "EdgeCellSpace",
     "FreeTopologySpace",
     "NASBench101Space",

@@ -67,13 +67,17 @@ class CellClasses:
         if rule == "code":
             return code_tools.code_keys(codes, cardinalities)
         if rule == "official":
-            names: dict[tuple[int, ...], str] = {}
-            return code_tools.digest_keys(self._official(row, names).encode() for row in codes.tolist())
+            return code_tools.digest_keys(name.encode() for name in self.official_names(codes))
         if len(codes) == 0:
             return np.zeros(0, dtype=np.uint64)
         rows, inverse = np.unique(code_tools.rows_as_keys(self._reduced(codes)), return_inverse=True)
         reduced = rows.view(">i2").reshape(len(rows), -1)
         return np.array([self._exact(row) for row in reduced.tolist()], dtype=np.uint64)[inverse]
+
+    def official_names(self, codes: Codes) -> list[str]:
+        """The benchmark's own text of each cell's class, which the rule ``official`` compares."""
+        names: dict[tuple[int, ...], str] = {}
+        return [self._official(row, names) for row in codes.tolist()]
 
     def smallest(self, codes: Codes, rule: Rule, space: str) -> Codes:
         """``[n, d]``: the smallest code of each row's class; lists the whole space at the first call.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
 SEPARATOR = "/"
+_IN_NAMES = re.compile(r"[A-Za-z0-9_.\-\s]")  # what an option, or the white space around it, may contain
 
 
 @final
@@ -34,6 +36,7 @@ class ChoiceChain:
         choices: The options of each place, in order. The same name means the same operation in all places.
         roles: Which options are zero or identity; by default by their usual names. Where options of different
             places are not interchangeable (widths, say), give empty roles.
+        separator: What stands between the options in texts: one or more marks that no option contains.
 
     Example:
         >>> space = ChoiceChain("pair", [["skip_connect", "conv"], ["conv", "max_pool"]])
@@ -41,10 +44,23 @@ class ChoiceChain:
         [1, 1]
     """
 
-    def __init__(self, name: str, choices: Sequence[Sequence[str]], *, roles: Roles | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        choices: Sequence[Sequence[str]],
+        *,
+        roles: Roles | None = None,
+        separator: str = SEPARATOR,
+    ) -> None:
         if not choices:
             raise UserError(f"space {name!r} needs one choice or more, got none")
+        if not separator or _IN_NAMES.search(separator):
+            raise UserError(
+                f"space {name!r}: the separator must be a mark such as '/' or ':', without letters, digits, "
+                f"'_', '-', '.' and white space, got {separator!r}"
+            )
         self._name = name
+        self._separator = separator
         self._choices = tuple(check_operations(options) for options in choices)
         self._operations = tuple(dict.fromkeys(option for options in self._choices for option in options))
         self._roles = Roles.default(self._operations) if roles is None else roles
@@ -85,6 +101,11 @@ class ChoiceChain:
         return len(self._choices) + 2
 
     @property
+    def separator(self) -> str:
+        """What stands between the options in texts."""
+        return self._separator
+
+    @property
     def roles(self) -> Roles:
         """Which options are zero or identity."""
         return self._roles
@@ -110,6 +131,7 @@ class ChoiceChain:
             "name": self._name,
             "choices": [list(options) for options in self._choices],
             "roles": {"zero": list(roles.zero), "identity": list(roles.identity), "pure": list(roles.pure)},
+            "separator": self._separator,
         }
 
     def parse(self, text: str) -> Code:
@@ -121,7 +143,7 @@ class ChoiceChain:
         """
         if not isinstance(text, str):
             raise ArchitectureError(f"an architecture of {self._name!r} is a text, got {type(text).__name__}")
-        parts = text.split(SEPARATOR)
+        parts = text.split(self._separator)
         code, at = [], 0
         for place, options in enumerate(self._choices):
             part = parts[place] if place < len(parts) else ""
@@ -132,18 +154,18 @@ class ChoiceChain:
                     f"at place {place}, got {found}"
                 )
             code.append(options.index(part.strip()))
-            at += len(part) + len(SEPARATOR)
+            at += len(part) + len(self._separator)
         if len(parts) > len(self._choices):
             raise ArchitectureError(
-                f"character {at - 1} of {shown(text)}: expected the end of the text "
+                f"character {at - len(self._separator)} of {shown(text)}: expected the end of the text "
                 f"after {len(self._choices)} choices"
             )
         return np.array(code, dtype=CODE_DTYPE)
 
     def format(self, code: ArrayLike) -> str:
-        """``option/option/...``."""
+        """The options with the separator between: ``option/option/...``."""
         row = code_tools.as_code(code, self.cardinalities).tolist()
-        return SEPARATOR.join(options[value] for options, value in zip(self._choices, row, strict=True))
+        return self._separator.join(options[value] for options, value in zip(self._choices, row, strict=True))
 
     def sample(self, n: int, rng: np.random.Generator) -> Codes:
         """``[n, d]``: uniform over all codes, with replacement."""
@@ -221,12 +243,14 @@ def toy64() -> ChoiceChain:
 
 
 def chain_from_dict(data: Mapping[str, Any]) -> ChoiceChain:
-    """The space of a declaration ``{space: chain, name: n, choices: [[...], [...]], roles: {...}}``.
+    """The space of a declaration ``{space: chain, name: n, choices: [[...], [...]], ...}``.
+
+    ``roles`` and ``separator`` may be left out.
 
     Raises:
         UserError: A key is missing, unknown, or has a value of the wrong kind.
     """
-    fields = declaration(data, required=("name", "choices"), optional=("roles",))
+    fields = declaration(data, required=("name", "choices"), optional=("roles", "separator"))
     choices = fields.items("choices")
     for place, options in enumerate(choices):
         if not isinstance(options, list | tuple):
@@ -238,4 +262,5 @@ def chain_from_dict(data: Mapping[str, Any]) -> ChoiceChain:
         fields.text("name"),
         checked,
         roles=fields.roles("roles", [name for options in checked for name in options]),
+        separator=fields.text("separator") if "separator" in data else SEPARATOR,
     )

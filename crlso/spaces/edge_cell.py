@@ -175,6 +175,10 @@ class EdgeCellSpace:
         code_tools.check_rule(rule, self._name, self.rules)
         return self._classes.keys(code_tools.as_codes(codes, self.cardinalities), rule)
 
+    def official_names(self, codes: ArrayLike) -> list[str]:
+        """``[n]`` texts of the rule ``official``: what ``to_unique_str(consider_zero=True)`` gives."""
+        return self._classes.official_names(code_tools.as_codes(codes, self.cardinalities))
+
     def canonical(self, codes: ArrayLike, rule: Rule = "exact") -> Codes:
         """``[n, d]``: the smallest code, in lexicographic order, of each row's class.
 

@@ -17,21 +17,13 @@ from crlso.errors import ArchitectureError, UserError
 from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule
 from crlso.spaces import codes as code_tools
 from crlso.spaces.batching import select_batch
+from crlso.spaces.genotype import OPERATIONS
 from crlso.spaces.roles import check_operations
 from crlso.spaces.texts import shown
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
-OPERATIONS = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
 _INPUTS = 2
 _CHUNK = 1024  # codes per chunk of an enumeration: they are long
 

@@ -10,14 +10,23 @@ from typing import Any
 from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import SearchSpace
 from crlso.spaces.chain import ChoiceChain, chain_from_dict, toy64
+from crlso.spaces.darts import darts
 from crlso.spaces.edge_cell import EdgeCellSpace, edge_cell_from_dict
 from crlso.spaces.fxdarts import fxdarts
 from crlso.spaces.nasbench101 import nasbench101
 from crlso.spaces.nasbench201 import nasbench201
+from crlso.spaces.nats_size import nats_size
 from crlso.spaces.subset import Subset
 
 BUILT_IN: Mapping[str, Callable[[], SearchSpace]] = MappingProxyType(
-    {"nasbench201": nasbench201, "nasbench101": nasbench101, "fxdarts": fxdarts, "toy64": toy64}
+    {
+        "nasbench201": nasbench201,
+        "nasbench101": nasbench101,
+        "nats_size": nats_size,
+        "darts": darts,
+        "fxdarts": fxdarts,
+        "toy64": toy64,
+    }
 )
 """Built-in spaces: a name and the function that makes the space."""
 

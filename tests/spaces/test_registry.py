@@ -31,7 +31,7 @@ def test_importing_spaces_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "fxdarts", "toy64"])
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "nats_size", "darts", "fxdarts", "toy64"])
 def test_built_in_spaces(name):
     space = get_space(name)
     assert space.name == name
@@ -66,6 +66,15 @@ def test_declared_chain(tmp_path):
     assert space.size == 6
     assert space_from_dict(space_to_dict(space)).to_dict() == space.to_dict()
     assert space.roles.identity == ("skip_connect",)
+    assert space.parse("b/c").tolist() == [1, 2]
+
+
+def test_declared_separator(tmp_path):
+    content = "space: chain\nname: widths\nchoices: [['16', '32'], ['32', '64']]\nseparator: '::'\n"
+    space = get_space(write(tmp_path, content))
+    assert space.format([1, 0]) == "32::32"
+    again = space_from_dict(space_to_dict(space))
+    assert again.parse("16::64").tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,7 @@ def test_declared_chain(tmp_path):
         ("- a\n", "is a mapping"),
         ("name: x\n", "needs a field 'space': one of edge_cell"),
         ("space: [", "is not valid YAML"),
-        ("space: tree\n", "unknown kind of space 'tree'; known: chain, edge_cell"),
+        ("space: tree\n", "unknown kind of space 'tree'; known: chain, darts, edge_cell, "),
         (
             "space: edge_cell\nname: x\n",
             "missing nodes, operations; fields: space, name, nodes, operations, roles",
@@ -96,6 +105,7 @@ def test_declared_chain(tmp_path):
         (YAML + "roles: {zero: [nil]}\n", "role of an unknown operation 'nil'"),
         ("space: toy64\nnodes: 3\n", "the built-in space 'toy64' takes no field 'nodes'"),
         ("space: chain\nname: c\nchoices: [a, b]\n", "choice 0 must be a list of options, got 'a'"),
+        ("space: chain\nname: c\nchoices: [[a]]\nseparator: 3\n", "separator must be a text, got 3"),
         ("space: chain\nname: c\nchoices: []\n", "choices must be a list that is not empty"),
     ],
 )
@@ -113,7 +123,9 @@ def test_missing_and_unreadable_files(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not UTF-8 text"):
         get_space(tmp_path / "binary.yaml")
-    with pytest.raises(UnknownNameError, match="known: fxdarts, nasbench101, nasbench201, toy64"):
+    with pytest.raises(
+        UnknownNameError, match="known: darts, fxdarts, nasbench101, nasbench201, nats_size, toy64"
+    ):
         get_space("nasbench301")
 
 
