@@ -1,28 +1,24 @@
-"""Architectures trained from scratch: one at a time for tables, or as an evaluator of search methods."""
+"""Architectures trained from scratch, one at a time: what tables are made of."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 import numpy as np
 import torch
 
-from crlso.errors import UnknownNameError, UserError
-from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace
+from crlso.errors import UserError
+from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace, TrainedRecord
 from crlso.spaces import EdgeCellSpace
-from crlso.spaces.codes import as_code, as_codes
+from crlso.spaces.codes import as_code
 from supernet.data.splits import Splits
 from supernet.networks import CellNetwork, Skeleton, initialise
 from supernet.networks.operations import check_operations
-from supernet.trainer import TrainedRecord, Trainer
 from supernet.training import Trained, TrainSettings, train
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Part of what pins results down: raise it with every change that alters a number.
 VERSION: Final = "crlso.scratch/1"
@@ -34,7 +30,7 @@ SMALL: Final = Skeleton(channels=8, cells=1, stages=2)
 @final
 @dataclass(frozen=True, eq=False)
 class ScratchTrainer:
-    """Trains the discrete networks of a space with operations on edges; a :class:`~supernet.trainer.Trainer`.
+    """Trains the discrete networks of a space with operations on edges; a :class:`~crlso.protocols.Trainer`.
 
     Attributes:
         cells: The space.
@@ -215,130 +211,6 @@ def _record(trained: Trained, data: str, epochs: int, seed: int) -> TrainedRecor
     values = {name: float(curve[-1]) for name, curve in curves.items()}
     values |= {full("test_accuracy"): trained.test_accuracy, full("test_loss"): trained.test_loss}
     return TrainedRecord(epochs, seed, values, curves, trained.failed)
-
-
-@final
-class TrainFromScratch:
-    """An evaluator that trains what it is asked for, with a number of seeds each.
-
-    Metrics are those of the trainer as means over the seeds (NaN where one of them failed), each seed's own
-    with the suffix ``/seed0``, ``/seed1``, ..., and the trainer's constants, which take no training. Results
-    are kept in memory: the same question gets the same answer, measured times included.
-
-    Args:
-        trainer: What trains.
-        seeds: Seeds 0 to ``seeds - 1`` of the trainer.
-
-    Raises:
-        UserError: No seed.
-    """
-
-    def __init__(self, trainer: Trainer, *, seeds: int = 1) -> None:
-        if seeds < 1:
-            raise UserError(f"training from scratch needs 1 seed or more, got {seeds}")
-        self._trainer = trainer
-        self._seeds = seeds
-        self._records: dict[tuple[bytes, int, int], TrainedRecord] = {}
-        self._sources: dict[str, _Source] = {}
-        metrics = dict(trainer.constants)
-        for epochs in trainer.fidelities:
-            for name, metric in trainer.metrics(epochs).items():
-                words = f"{metric.description}; mean over {seeds} seeds"
-                metrics[name] = replace(metric, description=words)
-                self._sources[name] = _Source(name, epochs, range(seeds))
-                for seed in range(seeds):
-                    single = f"{name}/seed{seed}"
-                    words = f"{metric.description}; the training with seed {seed}"
-                    metrics[single] = replace(metric, name=single, description=words)
-                    self._sources[single] = _Source(name, epochs, range(seed, seed + 1))
-        self._metrics = MappingProxyType(metrics)
-
-    @property
-    def name(self) -> str:
-        """The trainer's name."""
-        return self._trainer.name
-
-    @property
-    def space(self) -> SearchSpace:
-        """The space that its codes belong to."""
-        return self._trainer.space
-
-    @property
-    def metrics(self) -> Mapping[str, Metric]:
-        """What it can answer."""
-        return self._metrics
-
-    @property
-    def support(self) -> None:
-        """The whole space."""
-        return None
-
-    @property
-    def fingerprint(self) -> Mapping[str, str]:
-        """The trainer's, and the number of seeds."""
-        return MappingProxyType({**self._trainer.fingerprint, "seeds": str(self._seeds)})
-
-    def evaluate(
-        self, codes: Codes, *, metrics: Sequence[str], rng: np.random.Generator | None = None
-    ) -> pd.DataFrame:
-        """Trains codes ``[n, d]`` that it has not trained yet: one row per code, a column per metric.
-
-        ``rng`` is not used: the seeds are part of the metrics.
-
-        Raises:
-            UnknownNameError: A metric that it does not have.
-            ArchitectureError: A code that is none of the space.
-        """
-        del rng
-        import pandas as pd  # costs 0.3 s and 70 MB
-
-        for metric in metrics:
-            self._known(metric)
-        if np.ndim(codes) != 2:
-            raise UserError(f"codes must have shape [n, d], got {np.ndim(codes)} dimensions")
-        rows = as_codes(codes, self.space.cardinalities)
-        counted = self._trainer.count(rows)
-        columns = [
-            self._column(rows, self._sources[metric]) if metric in self._sources else counted[metric]
-            for metric in metrics
-        ]
-        values = np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
-        return pd.DataFrame(values, columns=list(metrics))
-
-    def optimum(self, metric: str) -> None:
-        """Unknown: that would need the whole space trained.
-
-        Raises:
-            UnknownNameError: A metric that it does not have.
-        """
-        self._known(metric)
-
-    def _known(self, metric: str) -> None:
-        if metric not in self._metrics:
-            raise UnknownNameError("metric", metric, self._metrics)
-
-    def _column(self, rows: Codes, source: _Source) -> FloatArray:
-        """``[n]`` means over the source's seeds."""
-        values = [
-            np.mean([self._record(row, source.epochs, seed).values[source.name] for seed in source.seeds])
-            for row in rows
-        ]
-        return np.array(values, dtype=np.float64)
-
-    def _record(self, row: Code, epochs: int, seed: int) -> TrainedRecord:
-        key = (row.tobytes(), epochs, seed)
-        if key not in self._records:
-            self._records[key] = self._trainer.train(row, epochs=epochs, seed=seed)
-        return self._records[key]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a metric of :class:`TrainFromScratch` comes from: the trainer's metric, and the seeds."""
-
-    name: str
-    epochs: int
-    seeds: range
 
 
 def _by_name(*metrics: Metric) -> Mapping[str, Metric]:

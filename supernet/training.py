@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
@@ -92,23 +92,16 @@ CURVES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "secon
 
 
 @final
-@dataclass(eq=False)
 class _Resident:
     """A part of a data set on the device; pixels stay bytes and are normalised batch by batch."""
 
-    part: Part
-    splits: Splits
-    device: torch.device
-    images: Tensor = field(init=False)
-    labels: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, part: Part, splits: Splits, device: torch.device) -> None:
         shape = (1, -1, 1, 1)
         # A copy: torch does not know read-only arrays and would warn.
-        self.images = torch.from_numpy(self.part.images.copy()).to(self.device)
-        self.labels = torch.from_numpy(self.part.labels.copy()).to(self.device)
-        self._mean = _column(self.splits.mean, self.device).view(shape)
-        self._scale = _column(1 / self.splits.deviation, self.device).view(shape)
+        self.images = torch.from_numpy(part.images.copy()).to(device)
+        self.labels = torch.from_numpy(part.labels.copy()).to(device)
+        self._mean = _column(splits.mean, device).view(shape)
+        self._scale = _column(1 / splits.deviation, device).view(shape)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """``[n, c, h, w]`` bytes to float32 of mean 0 and deviation 1 per channel, over the training part."""

@@ -1,4 +1,4 @@
-"""`crlso bench`: list, inspect, query, export and verify benchmark tables."""
+"""`crlso bench`: list, inspect, build, query, export and verify benchmark tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crlso.cli.bench_build import build
 from crlso.cli.bench_import import ForceOption, import_file
 from crlso.cli.bench_tables import BETTER, UNVERIFIED, metric_groups, missing, number, print_table, space_name
 from crlso.cli.common import JsonOption, print_json, user_errors
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
     from benchmarks import TableEvaluator
 
 app = typer.Typer(
-    help="Benchmark tables: list, inspect, import, query, export, verify.", no_args_is_help=True
+    help="Benchmark tables: list, inspect, import, build, query, export, verify.", no_args_is_help=True
 )
 app.command(
     "import",
     epilog="Example: crlso bench import NATS-tss-v1_0-3ffb9-simple (or: crlso bench import results.csv "
     "--space my_space.yaml --name mine --minimize latency --unit latency=ms)",
 )(import_file)
+app.command(
+    epilog="Example: crlso bench build examples/small_cell.yaml --name mine --all --data digits "
+    "--epochs 4,12 --seeds 3"
+)(build)
 
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="Name of a table (crlso bench list) or path of a table file.")

@@ -156,7 +156,7 @@ def _shrunk(images: NDArray[np.uint8], side: int, name: str) -> NDArray[np.uint8
     if side == 1:
         return images
     blocks = images.reshape(n, c, h // side, side, w // side, side)
-    return np.rint(blocks.mean(axis=(3, 5))).astype(np.uint8)
+    return np.asarray(np.rint(blocks.mean(axis=(3, 5))), dtype=np.uint8)
 
 
 def _stratified(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
