@@ -156,9 +156,9 @@ def _engine(name: str, address: str | None, jobs: int | None) -> Engine:
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs must be 1 or more, got {jobs}")
     if name == "ray":
-        from crlso.runs.ray_tasks import run_ray_tasks
+        from crlso.runs.ray_tasks import ray_engine
 
-        return functools.partial(run_ray_tasks, address=address, jobs=jobs)
+        return ray_engine(address=address, jobs=jobs)
     if address is not None:
         raise UserError("--address is that of a Ray cluster; it needs --engine ray")
     from crlso.runs.workers import run_tasks
