@@ -121,7 +121,7 @@ def build_table(
             wanted = list(plan.trainings())
             left = [each for each in wanted if each not in journal.records]
             say(
-                f"{name}: {len(plan.chosen.codes):,} architectures, {plan.networks:,} different networks,"
+                f"{name}: {len(plan.chosen.codes):,} architectures, {plan.networks:,} of them to be trained,"
                 f" {len(wanted):,} trainings; {len(left):,} left to do (kept in {folder})"
             )
             _train(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,32 @@ def test_parallel_and_killed_it_gives_the_same_table(tmp_path: Path) -> None:
     assert not journal.parent.exists()
 
 
+@pytest.fixture
+def interrupts_are_heard() -> Iterator[None]:
+    """A background job hands ignored signals on to its children; a signal with a handler it does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts_are_heard")
+def test_ctrl_c_is_one_line_and_keeps_what_is_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "crlso.cli.main", "bench", "build", "two.yaml", "--name", "t", "--all"]
+    command += [*SMALL, "--seeds", "200", "--jobs", "1", "--json"]
+    journal = tmp_path / "tables" / "t.building" / "trainings.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not journal.exists() or not journal.read_bytes().count(b"\n"):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert told.strip() == "interrupted; the finished trainings are kept, the same command again goes on"
+    assert journal.read_bytes().endswith(b"\n")
+
+
 def test_divergence_is_stated_and_missing() -> None:
     told = build("wild", "--learning-rate", "1e30")
     assert told["failed"] == 12
@@ -112,7 +139,7 @@ def test_a_sample_says_before_the_work_what_it_is() -> None:
     words = ("two.yaml", "--name", "part", "--sample", "2", *SMALL, "--jobs", "1")
     result = CliRunner().invoke(app, ("bench", "build", *words))
     assert result.exit_code == 0, result.output
-    assert "part: 2 architectures, 2 different networks, 8 trainings; 8 left to do" in result.stderr
+    assert "part: 2 architectures, 2 of them to be trained, 8 trainings; 8 left to do" in result.stderr
     assert "part: 2 architectures of two (a part of up to 3)" in result.stdout
 
 
