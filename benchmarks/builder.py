@@ -51,7 +51,7 @@ class TableBuilder:
     def __init__(self, path: Path, space: SearchSpace) -> None:
         self._path = path
         self._space = space
-        self._folder = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}.d"
+        self._folder = folder_aside(path)
         self._rows: list[dict[str, Number]] = []
         self._codes: list[Code] = []
         self._seen: dict[bytes, int] = {}
@@ -173,12 +173,24 @@ class TableBuilder:
             path.unlink()
 
 
+def folder_aside(path: Path) -> Path:
+    """Name of a folder beside ``path`` for what is needed only while that file is made."""
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}.d"
+
+
 def remove_leftover_folders(folder: Path) -> None:
-    """Remove what killed processes left of a :class:`TableBuilder`; those of living processes stay."""
-    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*.d"):
-        match = re.search(r"-(\d+)-[0-9a-f]{8}\.d$", leftover.name)
-        if match and not _lives(int(match[1])):
+    """Remove what killed processes left of tables; what belongs to living processes stays.
+
+    These are folders of :func:`folder_aside`, and files of :func:`~crlso.runs.files.write_aside`.
+    """
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        match = re.search(r"-(\d+)-[0-9a-f]{8}(\.d)?$", leftover.name)
+        if match is None or _lives(int(match[1])):
+            continue
+        if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import analog_nasbench, nasbench201
+from benchmarks import analog_nasbench, nas_bench_graph, nasbench201
 from benchmarks.folders import data_folder
 from benchmarks.packaged import PackagedTable
 from benchmarks.store import Header, read_header, read_table
@@ -17,7 +17,7 @@ from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UnknownNameError, UserError
 
 BUILT_IN: Mapping[str, PackagedTable] = MappingProxyType(
-    {table.name: table for table in (nasbench201.TABLE, analog_nasbench.TABLE)}
+    {table.name: table for table in (nasbench201.TABLE, analog_nasbench.TABLE, nas_bench_graph.TABLE)}
 )
 """Tables that need no file of the user's; some need an extra of ours to be installed."""
 

@@ -6,8 +6,18 @@ They take the name or path of an imported table where the official ones take the
 method names, arguments and returned numbers.
 """
 
+from benchmarks.compat.nasbench101 import ModelSpec, NASBench, OutOfDomainError
 from benchmarks.compat.nasbench201 import NASBench201API
 from benchmarks.compat.nats_bench import NATSsize, NATStopology, create
 from benchmarks.compat.warning import MisleadingAnswerWarning
 
-__all__ = ["MisleadingAnswerWarning", "NASBench201API", "NATSsize", "NATStopology", "create"]
+__all__ = [
+    "MisleadingAnswerWarning",
+    "ModelSpec",
+    "NASBench",
+    "NASBench201API",
+    "NATSsize",
+    "NATStopology",
+    "OutOfDomainError",
+    "create",
+]

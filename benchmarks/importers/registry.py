@@ -54,9 +54,9 @@ class Format:
 def formats() -> Mapping[str, Format]:
     """All official formats by name."""
     # Here, not above: the modules of the formats import the classes of this one.
-    from benchmarks.importers import nasbench201, nats_bench
+    from benchmarks.importers import hw_nas_bench, nasbench101, nasbench201, nats_bench
 
-    found = (nats_bench.FORMAT, nasbench201.FORMAT)
+    found = (nats_bench.FORMAT, nasbench201.FORMAT, nasbench101.FORMAT, hw_nas_bench.FORMAT)
     return MappingProxyType({each.name: each for each in found})
 
 
@@ -66,8 +66,7 @@ def recognise(path: Path) -> Format | None:
     Raises:
         TableError: There is no such file.
     """
-    if not path.exists():
-        raise TableError(f"there is no file {path}")
+    _check_exists(path)
     return next((candidate for candidate in formats().values() if candidate.recognises(path)), None)
 
 
@@ -98,6 +97,7 @@ def import_official(
     known = formats()
     if format_name is not None and format_name not in known:
         raise UnknownNameError("format", format_name, known)
+    _check_exists(path)
     found = recognise(path) if format_name is None else known[format_name]
     if found is None:
         listed = "; ".join(f"{key}: {value.what}" for key, value in known.items())
@@ -109,3 +109,8 @@ def import_official(
         )
     found.convert(Source(path, target, target.stem, progress, unverified))
     return read_table(target, whole=False)[0]
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise TableError(f"there is no file {path}")

@@ -1,4 +1,4 @@
-"""`crlso bench`: list, inspect, build, query, export and verify benchmark tables."""
+"""`crlso bench`: list, inspect, build, join, query, export and verify benchmark tables."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import typer
 
 from crlso.cli.bench_build import build
 from crlso.cli.bench_import import ForceOption, import_file
+from crlso.cli.bench_join import join
 from crlso.cli.bench_tables import BETTER, UNVERIFIED, metric_groups, missing, number, print_table, space_name
 from crlso.cli.common import JsonOption, print_json, user_errors
 
 if TYPE_CHECKING:
     from benchmarks import TableEvaluator
+    from crlso.protocols import Code
 
 app = typer.Typer(
-    help="Benchmark tables: list, inspect, import, build, query, export, verify.", no_args_is_help=True
+    help="Benchmark tables: list, inspect, import, build, join, query, export, verify.", no_args_is_help=True
 )
 app.command(
     "import",
@@ -27,6 +29,7 @@ app.command(
     epilog="Example: crlso bench build examples/small_cell.yaml --name mine --all --data digits "
     "--epochs 4,12 --seeds 3"
 )(build)
+app.command(epilog="Example: crlso bench join nasbench201 hw_nas_bench --name nasbench201_hw")(join)
 
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="Name of a table (crlso bench list) or path of a table file.")
@@ -155,14 +158,19 @@ def query(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="Architecture in its space's text form.")],
     json: JsonOption = False,
 ) -> None:
-    """Tell everything that a table knows of one architecture: values, ranks, and its identical twins."""
+    """Tell everything that a table knows of one architecture: values, ranks, and its identical twins.
+
+    Where the table holds the same network in one other form alone, as the benchmark's representative of all
+    forms, it tells of that one and says so.
+    """
     with user_errors():
         import numpy as np
 
         from benchmarks import load
 
         loaded = load(table)
-        code = loaded.space.parse(arch)
+        asked = loaded.space.parse(arch)
+        code = _held(loaded, asked)
         values = loaded.evaluate(code[None], metrics=list(loaded.metrics)).iloc[0].tolist()
         metrics: dict[str, dict[str, Any]] = {}
         for metric, value in zip(loaded.metrics.values(), values, strict=True):
@@ -182,6 +190,7 @@ def query(
                 {
                     "table": loaded.name,
                     "space": loaded.space.name,
+                    "asked": loaded.space.format(asked),
                     "arch": loaded.space.format(code),
                     "code": code.tolist(),
                     "metrics": metrics,
@@ -189,6 +198,10 @@ def query(
                 }
             )
             return
+        if (code != asked).any():
+            typer.echo(
+                f"{loaded.space.format(asked)}\nis the same network as this form, which the table holds:"
+            )
         typer.echo(f"{loaded.space.format(code)}\ncode {code.tolist()} of {loaded.space.name}")
         groups = metric_groups(metrics)
         rows = [
@@ -271,6 +284,15 @@ def export(
 
 def _rank(entry: dict[str, Any]) -> str:
     return f"{entry['rank']:,} of {entry['among']:,}" if entry["rank"] else ""
+
+
+def _held(table: TableEvaluator, code: Code) -> Code:
+    """The architecture itself, or the only one of the table that is the same network."""
+    if table.rows(code[None])[0] >= 0:
+        return code
+    keys = table.space.class_keys(table.codes)
+    (same,) = (keys == table.space.class_keys(code[None])[0]).nonzero()
+    return table.codes[same[0]] if len(same) == 1 else code
 
 
 def _twins(table: TableEvaluator, code: Any) -> Any:

@@ -158,9 +158,8 @@ def _import_official(
         return
     groups = metric_groups(table.metrics)
     typer.echo(f"{table.name}: {header.description}")
-    typer.echo(
-        f"{len(groups)} metrics ({len(table.metrics)} with single trainings), {len(table.curves)} curves"
-    )
+    singles = f" ({len(table.metrics)} with single trainings)" if len(table.metrics) > len(groups) else ""
+    typer.echo(f"{len(groups)} metrics{singles}, {len(table.curves)} curves")
     typer.echo(f"verified: {header.verified}" if header.verified else UNVERIFIED)
     typer.echo(f"what it holds: crlso bench info {table.name}   (stored in {path})")
 

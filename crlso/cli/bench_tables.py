@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 BETTER = {"max": "larger", "min": "smaller"}
 UNVERIFIED = (
-    "unverified: the file has no checksum and no published digest; a damaged one would not be noticed"
+    "unverified: no checksum and no published digest vouches for the file; a damaged one would not be noticed"
 )
 _SINGLE = re.compile(r"(.+)/((?:seed|run|member)\d+)")
 

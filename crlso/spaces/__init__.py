@@ -5,6 +5,7 @@ from crlso.spaces.chain import ChoiceChain
 from crlso.spaces.darts import DARTSSpace
 from crlso.spaces.edge_cell import EdgeCellSpace
 from crlso.spaces.fxdarts import FreeTopologySpace
+from crlso.spaces.nas_bench_graph import NASBenchGraphSpace
 from crlso.spaces.nasbench101 import NASBench101Space
 from crlso.spaces.registry import BUILT_IN, get_space, space_from_dict, space_to_dict
 from crlso.spaces.roles import Roles
@@ -17,6 +18,7 @@ __all__ = [
     "EdgeCellSpace",
     "FreeTopologySpace",
     "NASBench101Space",
+    "NASBenchGraphSpace",
     "Roles",
     "Subset",
     "codes",

@@ -8,9 +8,8 @@ outputs of the cell before the previous and of the previous cell, 2 to 5 the nod
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
-from typing import NoReturn, TypeAlias, final
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +18,7 @@ from crlso.errors import ArchitectureError
 from crlso.protocols import CODE_DTYPE, Code
 from crlso.spaces import codes as code_tools
 from crlso.spaces.texts import shown
+from crlso.spaces.tokens import Tokens
 
 OPERATIONS = (
     "max_pool_3x3",
@@ -50,8 +50,6 @@ PREFIX = "NetworkSelectorDatasetInfo:darts:"
 Pair: TypeAlias = tuple[str, int]
 """Operation and predecessor."""
 
-_TOKEN = re.compile(r"[A-Za-z_]\w*|\d+|'[^'\n]*'|\"[^\"\n]*\"|[()\[\],=]")
-_CLOSING = {"[": "]", "(": ")"}
 _FIELDS = tuple(field for cell in CELLS for field in (cell, f"{cell}_concat"))
 
 
@@ -65,23 +63,24 @@ def parse_genotype(text: str) -> Code:
     Raises:
         ArchitectureError: The message has the position of the first wrong part (from 0) and what is allowed.
     """
-    reader = _Reader(text)
-    reader.expect("Genotype", "at the start")
-    reader.expect("(", "after Genotype")
+    tokens = Tokens(text, "darts")
+    tokens.expect("Genotype", "at the start")
+    tokens.expect("(", "after Genotype")
     cells: dict[str, Code] = {}
     missing = list(_FIELDS)
     while missing:
-        field = reader.one_of(missing, "a field")
+        field = tokens.one_of(missing, "a field")
         missing.remove(field)
-        reader.expect("=", f"after {field}")
+        tokens.expect("=", f"after {field}")
         if field in CELLS:
-            cells[field] = reader.cell(field)
+            cells[field] = _cell(tokens, field)
         else:
-            reader.concat(field)
-        if missing or reader.sees(","):
-            reader.expect(",", f"after {field}")
-    reader.expect(")", "after the four fields")
-    reader.end()
+            _concat(tokens, field)
+        if missing:
+            tokens.expect(",", f"after {field}")
+    tokens.skips(",")
+    tokens.expect(")", "after the four fields")
+    tokens.end()
     return np.concatenate([cells[cell] for cell in CELLS])
 
 
@@ -93,9 +92,9 @@ def genotype_from_cells(normal: str, reduce: str) -> Code:
     """
     halves = []
     for name, text in zip(CELLS, (normal, reduce), strict=True):
-        reader = _Reader(text, f"{name} cell, ")
-        halves.append(reader.cell(name))
-        reader.end()
+        tokens = Tokens(text, "darts", f"{name} cell, ")
+        halves.append(_cell(tokens, name))
+        tokens.end()
     return np.concatenate(halves)
 
 
@@ -186,126 +185,56 @@ def _value(config: Mapping[str, str], key: str, allowed: Sequence[str]) -> int:
     return allowed.index(config[key])
 
 
-@final
-class _Reader:
-    """One pass over a text, token by token, with the position for messages."""
-
-    def __init__(self, text: str, what: str = "") -> None:
-        if not isinstance(text, str):
-            raise ArchitectureError(
-                f"{what}a genotype (architecture of 'darts') is a text, got {type(text).__name__}"
-            )
-        self._text, self._what = text, what
-        self._at = self._next = 0
-        self._token = ""
-        self._advance()
-
-    def _advance(self) -> None:
-        at = self._next
-        while at < len(self._text) and self._text[at].isspace():
-            at += 1
-        found = _TOKEN.match(self._text, at)
-        self._at, self._token = at, found[0] if found else self._text[at : at + 1]
-        self._next = at + len(self._token)
-
-    def sees(self, token: str) -> bool:
-        return self._token == token
-
-    def expect(self, token: str, where: str) -> None:
-        if self._token != token:
-            self._fail(f"expected {token!r} {where}, got {self._here()}")
-        self._advance()
-
-    def one_of(self, allowed: Sequence[str], what: str) -> str:
-        token = self._token
-        if token not in allowed:
-            self._fail(f"expected {what}, one of {', '.join(allowed)}, got {self._here()}")
-        self._advance()
-        return token
-
-    def end(self) -> None:
-        if self._token:
-            self._fail(f"expected the end of the text, got {self._here()}")
-
-    def cell(self, name: str) -> Code:
-        """The 12 entries of a cell: ``[('op', 0), ('op', 1), ...]``."""
-        closing = self._open(f"before the pairs of the {name} cell")
-        entries: list[int] = []
-        for node, pairs in enumerate(PAIRS):
-            where = f"node {node + INPUTS} of the {name} cell"
-            start = self._at
-            first = self._pair(node, where)
-            self.expect(",", f"and a second pair of {where}")
-            second = self._pair(node, where)
-            (low, low_operation), (high, high_operation) = sorted([first, second])
-            if low == high:
-                self._fail(
-                    f"{where} takes both inputs from {low}; an architecture of 'darts' takes two different "
-                    "ones, as in NAS-Bench-301",
-                    start,
-                )
-            entries += [pairs.index((low, high)), low_operation, high_operation]
-            if node + 1 < NODES:
-                self.expect(",", f"after {where}")
-            elif self.sees(","):
-                self._advance()
-        self.expect(closing, f"after the {2 * NODES} pairs of the {name} cell")
-        return np.array(entries, dtype=CODE_DTYPE)
-
-    def concat(self, field: str) -> None:
-        """``[2, 3, 4, 5]``, ``(2, 3, 4, 5)`` or ``range(2, 6)``; nothing else is an architecture here."""
-        start = self._at
-        if self.sees("range"):
-            self._advance()
-            numbers = self._numbers(f"after {field}=range")
-            given = tuple(range(*numbers)) if len(numbers) == 2 else ()
-        else:
-            given = self._numbers(f"after {field}=")
-        if given != CONCAT:
-            self._fail(
-                f"{field} must be {list(CONCAT)} (or range(2, 6)): the output of a cell is all of its nodes",
+def _cell(tokens: Tokens, name: str) -> Code:
+    """The 12 entries of a cell ``[('op', 0), ('op', 1), ...]``."""
+    closing = tokens.opening(f"before the pairs of the {name} cell")
+    entries: list[int] = []
+    for node, pairs in enumerate(PAIRS):
+        where = f"node {node + INPUTS} of the {name} cell"
+        if node:
+            tokens.expect(",", f"and the pairs of {where}")
+        start = tokens.at
+        first = _pair(tokens, node, where)
+        tokens.expect(",", f"and a second pair of {where}")
+        (low, low_operation), (high, high_operation) = sorted([first, _pair(tokens, node, where)])
+        if low == high:
+            tokens.fail(
+                f"{where} takes both inputs from {low}; an architecture of 'darts' takes two different "
+                "ones, as in NAS-Bench-301",
                 start,
             )
+        entries += [pairs.index((low, high)), low_operation, high_operation]
+    tokens.skips(",")
+    tokens.expect(closing, f"after the {2 * NODES} pairs of the {name} cell")
+    return np.array(entries, dtype=CODE_DTYPE)
 
-    def _numbers(self, where: str) -> tuple[int, ...]:
-        closing = self._open(where)
-        numbers: list[int] = []
-        while not self.sees(closing):
-            numbers.append(self._number(max(CONCAT) + 1, "a node"))
-            if not self.sees(closing):
-                self.expect(",", f"or {closing!r} after a node")
-        self._advance()
-        return tuple(numbers)
 
-    def _pair(self, node: int, where: str) -> tuple[int, int]:
-        """Predecessor and operation of ``('op', predecessor)``."""
-        closing = self._open(f"before an operation and a predecessor of {where}")
-        name = self._token[1:-1]
-        if self._token[:1] not in ("'", '"') or name not in OPERATIONS:
-            self._fail(f"expected one of {', '.join(OPERATIONS)} in quotes, got {self._here()}")
-        self._advance()
-        self.expect(",", "after the operation")
-        source = self._number(node + INPUTS - 1, f"a predecessor of {where}")
-        self.expect(closing, f"after the predecessor {source}")
-        return source, OPERATIONS.index(name)
+def _pair(tokens: Tokens, node: int, where: str) -> tuple[int, int]:
+    """Predecessor and operation of ``('op', predecessor)``."""
+    closing = tokens.opening(f"before an operation and a predecessor of {where}")
+    name = tokens.quoted(OPERATIONS)
+    tokens.expect(",", "after the operation")
+    source = tokens.number(node + INPUTS - 1, f"a predecessor of {where}")
+    tokens.expect(closing, f"after the predecessor {source}")
+    return source, OPERATIONS.index(name)
 
-    def _number(self, largest: int, what: str) -> int:
-        if self._token not in map(str, range(largest + 1)):
-            self._fail(f"expected {what}, 0 to {largest}, got {self._here()}")
-        value = int(self._token)
-        self._advance()
-        return value
 
-    def _open(self, where: str) -> str:
-        token = self._token
-        if token not in _CLOSING:
-            self._fail(f"expected '[' or '(' {where}, got {self._here()}")
-        self._advance()
-        return _CLOSING[token]
-
-    def _here(self) -> str:
-        return shown(self._token) if self._token else "the end of the text"
-
-    def _fail(self, reason: str, at: int | None = None) -> NoReturn:
-        where = self._at if at is None else at
-        raise ArchitectureError(f"{self._what}character {where} of {shown(self._text)}: {reason}")
+def _concat(tokens: Tokens, field: str) -> None:
+    """``[2, 3, 4, 5]``, ``(2, 3, 4, 5)`` or ``range(2, 6)``; nothing else is an architecture here."""
+    start = tokens.at
+    expected, closing = CONCAT, ")"
+    if tokens.skips("range"):
+        expected = (CONCAT[0], CONCAT[-1] + 1)
+        tokens.expect("(", "after range")
+    else:
+        closing = tokens.opening(f"in {field}")
+    numbers: list[int] = []
+    while not tokens.skips(closing):
+        numbers.append(tokens.number(CONCAT[-1] + 1, "a node"))
+        if not tokens.sees(closing):
+            tokens.expect(",", f"or {closing!r} after a node")
+    if tuple(numbers) != expected:
+        tokens.fail(
+            f"{field} must be {list(CONCAT)} (or range(2, 6)): the output of a cell is all of its nodes",
+            start,
+        )

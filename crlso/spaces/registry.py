@@ -13,6 +13,7 @@ from crlso.spaces.chain import ChoiceChain, chain_from_dict, toy64
 from crlso.spaces.darts import darts
 from crlso.spaces.edge_cell import EdgeCellSpace, edge_cell_from_dict
 from crlso.spaces.fxdarts import fxdarts
+from crlso.spaces.nas_bench_graph import nas_bench_graph
 from crlso.spaces.nasbench101 import nasbench101
 from crlso.spaces.nasbench201 import nasbench201
 from crlso.spaces.nats_size import nats_size
@@ -23,6 +24,7 @@ BUILT_IN: Mapping[str, Callable[[], SearchSpace]] = MappingProxyType(
         "nasbench201": nasbench201,
         "nasbench101": nasbench101,
         "nats_size": nats_size,
+        "nas_bench_graph": nas_bench_graph,
         "darts": darts,
         "fxdarts": fxdarts,
         "toy64": toy64,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -163,6 +164,20 @@ def test_files_of_another_package_are_refused(table: PackagedTable, tmp_path: Pa
         (tmp_path / file).write_bytes(CONTENT)
     with pytest.raises(TableError, match=f"is not the published file .*{table.package}=={table.version}"):
         table.build(tmp_path / "table.parquet", tmp_path)
+    assert not (tmp_path / "table.parquet").exists()
+
+
+def test_one_changed_bit_in_any_of_the_files_is_refused(table: PackagedTable, tmp_path: Path) -> None:
+    for file in table.files:
+        shutil.copy(table.source_folder() / file, tmp_path)
+    for seed, file in enumerate(table.files):
+        whole = (tmp_path / file).read_bytes()
+        data = bytearray(whole)
+        data[int(np.random.default_rng(seed).integers(len(data)))] ^= 1
+        (tmp_path / file).write_bytes(data)
+        with pytest.raises(TableError, match=f"{file} is not the published file"):
+            table.build(tmp_path / "table.parquet", tmp_path)
+        (tmp_path / file).write_bytes(whole)
     assert not (tmp_path / "table.parquet").exists()
 
 

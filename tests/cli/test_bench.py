@@ -17,6 +17,7 @@ from benchmarks.folders import CACHE_VARIABLE, DATA_VARIABLE
 from crlso.cli.bench import app
 from crlso.spaces import get_space
 from tests.benchmarks.samples import random_table, write_csv
+from tests.spaces.data import data_file
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
 NOTHING = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
@@ -233,3 +234,30 @@ def test_a_full_or_read_only_disk_is_one_line(
     assert CACHE_VARIABLE in told
     monkeypatch.undo()
     assert not [file for folder in ("data-home", "new-cache") for file in (files / folder).glob("*parquet*")]
+
+
+TWINS = [
+    f'{{"matrix":[[0,1,1,0],[0,0,0,1],[0,0,0,1],[0,0,0,0]],"ops":["input","{one}","{other}","output"]}}'
+    for one, other in (("conv1x1-bn-relu", "conv3x3-bn-relu"), ("conv3x3-bn-relu", "conv1x1-bn-relu"))
+]
+
+
+def test_nasbench101_from_its_official_file() -> None:
+    file = str(data_file("nasbench101/energy_4V9E.tfrecord"))
+    told = ok("import", file)
+    assert "17 metrics (65 with single trainings)" in told
+    checks = "CRC32C of every record; module hash of every cell computed anew; NOT one of the published files"
+    assert checks in told
+    assert checks in ok("info", "energy_4V9E")
+    assert "whole; 91 architectures, 65 metrics" in ok("verify", "energy_4V9E")
+    # The table has one drawing of each network, and finds it by any other one.
+    answers = [data("query", "energy_4V9E", text) for text in TWINS]
+    first, second = answers
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert first["metrics"] == second["metrics"]
+    assert first["metrics"]["cifar10/test_accuracy@108/run0"]["value"] == 0.9294871687889099  # as in the CSV
+    assert first["arch"] == second["arch"]
+    assert [answer["asked"] == answer["arch"] for answer in (first, second)] == [False, True]
+    assert "is the same network as this form, which the table holds" in ok("query", "energy_4V9E", TWINS[0])
+    assert "which the table holds" not in ok("query", "energy_4V9E", TWINS[1])

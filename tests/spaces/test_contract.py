@@ -79,6 +79,15 @@ class TestNASBench101(SpaceContract):
         return get_space("nasbench101")
 
 
+class TestNASBenchGraph(SpaceContract):
+    rules = ("code", "exact", "official")
+    wrong_texts = ("", "Arch", "Arch([0, 0, 0, 0], ['skip', 'skip', 'skip', 'skip'])", "[0, 0, 0, 0]")
+
+    @pytest.fixture
+    def space(self):
+        return get_space("nas_bench_graph")
+
+
 class TestDARTS(SpaceContract):
     all_valid = True
 

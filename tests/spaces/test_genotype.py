@@ -100,7 +100,7 @@ def replaced(old, new):
         ("[2, 3, 4, 5]", "range(6)", "normal_concat must be [2, 3, 4, 5]"),
         ("[2, 3, 4, 5]", "range(2, 5)", "normal_concat must be [2, 3, 4, 5]"),
         ("[2, 3, 4, 5]", "[2, 3, 4, 50]", "expected a node, 0 to 6, got '50'"),
-        ("[2, 3, 4, 5]", "__import__('os')", "expected '[' or '(' after normal_concat=, got '__import__'"),
+        ("[2, 3, 4, 5]", "__import__('os')", "expected '[' or '(' in normal_concat, got '__import__'"),
         (
             ", ('skip_connect', 4)]",
             "]",

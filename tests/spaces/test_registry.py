@@ -31,7 +31,9 @@ def test_importing_spaces_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "nats_size", "darts", "fxdarts", "toy64"])
+@pytest.mark.parametrize(
+    "name", ["nasbench201", "nasbench101", "nats_size", "nas_bench_graph", "darts", "fxdarts", "toy64"]
+)
 def test_built_in_spaces(name):
     space = get_space(name)
     assert space.name == name
@@ -124,7 +126,8 @@ def test_missing_and_unreadable_files(tmp_path):
     with pytest.raises(UserError, match="is not UTF-8 text"):
         get_space(tmp_path / "binary.yaml")
     with pytest.raises(
-        UnknownNameError, match="known: darts, fxdarts, nasbench101, nasbench201, nats_size, toy64"
+        UnknownNameError,
+        match="known: darts, fxdarts, nas_bench_graph, nasbench101, nasbench201, nats_size, toy64",
     ):
         get_space("nasbench301")
 
