@@ -109,12 +109,15 @@ def build_table(
 
     path = user_path(name)
     config = _config(trainer, settings)
-    if (finished := _finished(path, config, force)) is not None:
+    folder = path.with_name(f"{name}{FOLDER_SUFFIX}")
+    finished = _finished(path, config, force)
+    if finished is not None and not folder.exists():
         return finished
     plan = _Plan(trainer, settings, _choose(trainer, settings))
-    folder = path.with_name(f"{name}{FOLDER_SUFFIX}")
     with locked(folder):
-        if (finished := _finished(path, config, force)) is not None:  # by the process that had the lock
+        # By the process that had the lock before, or by one that was killed before it could tidy up.
+        if (finished := _finished(path, config, force)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
             return finished
         _claim(folder, config, force)
         with Journal(folder / JOURNAL) as journal:

@@ -160,7 +160,9 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_file(own_data_folder: P
     assert f"{built.done_now} left to do" in said[0]
     assert built.path.read_bytes() == whole
     assert [path.name for path in own_data_folder.iterdir()] == ["t.parquet"]
+    (own_data_folder / "t.building").mkdir()  # as if killed between the table and the tidying up
     assert build().done_now == 0  # the same command again
+    assert [path.name for path in own_data_folder.iterdir()] == ["t.parquet"]
 
 
 @pytest.mark.parametrize("keep", [0, 1, 17, 100, 101, 500, -1, -2, -30])
