@@ -1,4 +1,4 @@
-"""`crlso bench`: list, inspect, join, query, export and verify benchmark tables."""
+"""`crlso bench`: list, inspect, build, join, query, export and verify benchmark tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crlso.cli.bench_build import build
 from crlso.cli.bench_import import import_file
 from crlso.cli.bench_join import join
 from crlso.cli.bench_surrogate import fit_surrogate, print_predictions, print_surrogate
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from crlso.protocols import Code
 
 app = typer.Typer(
-    help="Benchmark tables: list, inspect, import, join, query, export, verify.", no_args_is_help=True
+    help="Benchmark tables: list, inspect, import, build, join, query, export, verify.", no_args_is_help=True
 )
 app.command(
     "import",
@@ -29,6 +30,10 @@ app.command(
     "fit-surrogate",
     epilog="Example: crlso bench fit-surrogate nasbench201 --metric cifar10/valid_accuracy@200 --name mine",
 )(fit_surrogate)
+app.command(
+    epilog="Example: crlso bench build examples/small_cell.yaml --name mine --all --data digits "
+    "--epochs 4,12 --seeds 3"
+)(build)
 app.command(epilog="Example: crlso bench join nasbench201 hw_nas_bench --name nasbench201_hw")(join)
 
 TableArgument = Annotated[

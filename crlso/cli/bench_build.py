@@ -1,0 +1,209 @@
+"""`crlso bench build`: a table of one's own, by training."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from crlso.cli.bench_import import ForceOption
+from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.search import parse_seeds
+from crlso.errors import UnknownNameError, UserError
+
+if TYPE_CHECKING:
+    from benchmarks.building import Built, Engine
+    from crlso.protocols import Trainer
+
+ENGINES = ("local", "ray")
+
+
+def build(
+    space: Annotated[
+        str, typer.Argument(metavar="SPACE", help="Name of a space, or a YAML file that declares it.")
+    ],
+    *,
+    name: Annotated[str, typer.Option("--name", help="Name of the table.")],
+    every: Annotated[bool, typer.Option("--all", help="Train all architectures of the space.")] = False,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Train so many different architectures, drawn uniformly.")
+    ] = None,
+    sample_seed: Annotated[int, typer.Option("--sample-seed", help="Which ones.")] = 0,
+    data: Annotated[str, typer.Option("--data", help="Images: digits, fashion_mnist, or idx.")] = "digits",
+    data_path: Annotated[
+        Path | None, typer.Option("--data-path", help="Folder of the images' files (idx, fashion_mnist).")
+    ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option("--limit", help="At most so many images: TRAINING,VALIDATION,TEST (2000,1000,1000)."),
+    ] = None,
+    shrink: Annotated[
+        int, typer.Option("--shrink", help="Average blocks of so many pixels each way into one.")
+    ] = 1,
+    epochs: Annotated[
+        str, typer.Option("--epochs", help="Fidelities, increasing: a training of its own for each (4,12).")
+    ] = "12",
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="How many (3: 0 to 2), a range (10-12) or a list (3,5,8).")
+    ] = "1",
+    channels: Annotated[int, typer.Option("--channels", help="Of the network's first stage.")] = 8,
+    cells: Annotated[int, typer.Option("--cells", help="Per stage.")] = 1,
+    stages: Annotated[int, typer.Option("--stages", help="Each halves the image and doubles channels.")] = 2,
+    batch: Annotated[int, typer.Option("--batch", help="Images a step, at most.")] = 64,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the first step.")] = 0.1,
+    augmentation: Annotated[
+        str, typer.Option("--augmentation", help="none, or shift (by up to one pixel).")
+    ] = "none",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    unique: Annotated[
+        str,
+        typer.Option(
+            "--unique", help="exact: identical networks are trained once; code: every architecture is."
+        ),
+    ] = "exact",
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: processes of this machine; ray: a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Of the Ray cluster (auto, HOST:PORT); without it a local Ray."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", help="Parallel processes, one thread each; default: one per processor."),
+    ] = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train the architectures of a space on images and keep the results as a table, for `--bench NAME`.
+
+    Killed or interrupted, the same command goes on where it stopped. Networks are those of NAS-Bench-201, in
+    sizes of one's own, for spaces with an operation on every edge of a cell.
+    """
+    with user_errors("interrupted; the finished trainings are kept, the same command again goes on"):
+        from benchmarks.building import BuildSettings, build_table
+
+        if every == (sample is not None):
+            raise UserError("say --all (train all architectures of the space) or --sample N, one of them")
+        settings = BuildSettings(
+            seeds=tuple(parse_seeds(seeds)),
+            sample=sample,
+            sample_seed=sample_seed,
+            unique=cast(Any, unique),  # checked there
+        )
+        chosen_engine = _engine(engine, address, jobs)
+        trainer = _trainer(
+            space,
+            data=data,
+            data_path=data_path,
+            split={"limits": _limits(limit), "shrink": shrink},
+            epochs=_numbers("--epochs", epochs),
+            skeleton={"channels": channels, "cells": cells, "stages": stages},
+            recipe={"batch": batch, "learning_rate": learning_rate, "augmentation": augmentation},
+            device=device,
+        )
+        built = build_table(
+            trainer,
+            name=name,
+            settings=settings,
+            engine=chosen_engine,
+            force=force,
+            progress=not json,
+            say=lambda text: None if json else typer.echo(text, err=True),
+        )
+        _tell(built, trainer, json=json)
+
+
+def _trainer(
+    space: str,
+    *,
+    data: str,
+    data_path: Path | None,
+    split: dict[str, Any],
+    epochs: tuple[int, ...],
+    skeleton: dict[str, int],
+    recipe: dict[str, Any],
+    device: str,
+) -> Trainer:
+    # What is wrong with names and files is said before torch is loaded.
+    from crlso.spaces import get_space
+
+    found = get_space(space)
+    from supernet.data import SplitSettings, load
+    from supernet.data import split as divide
+
+    images = divide(load(data, data_path), SplitSettings(**split))
+    from supernet.networks import Skeleton, edge_cells
+    from supernet.scratch import ScratchTrainer
+    from supernet.training import TrainSettings
+
+    return ScratchTrainer(
+        edge_cells(found),
+        images,
+        TrainSettings(epochs=epochs[-1], **recipe),
+        Skeleton(**skeleton),
+        fidelities=epochs,
+        device=device,
+    )
+
+
+def _engine(name: str, address: str | None, jobs: int | None) -> Engine:
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, ENGINES)
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs must be 1 or more, got {jobs}")
+    if name == "ray":
+        from crlso.runs.ray_tasks import ray_engine
+
+        return ray_engine(address=address, jobs=jobs)
+    if address is not None:
+        raise UserError("--address is that of a Ray cluster; it needs --engine ray")
+    from crlso.runs.workers import run_tasks
+
+    return functools.partial(run_tasks, jobs=jobs or os.cpu_count() or 1)
+
+
+def _tell(built: Built, trainer: Trainer, *, json: bool) -> None:
+    table = built.header
+    whole = table.rows >= trainer.space.size
+    if json:
+        print_json(
+            {
+                "name": table.name,
+                "path": str(built.path),
+                "space": trainer.space.name,
+                "architectures": table.rows,
+                "whole_space": whole,
+                "trainings": built.trainings,
+                "done_now": built.done_now,
+                "failed": built.failed,
+                "metrics": [metric.name for metric in table.metrics],
+                "curves": [curve.name for curve in table.curves],
+            }
+        )
+        return
+    part = "the whole space" if whole else f"a part of up to {trainer.space.size:,}"
+    typer.echo(f"{table.name}: {table.rows:,} architectures of {trainer.space.name} ({part})")
+    diverged = f", {built.failed:,} of them diverged and are missing" if built.failed else ""
+    typer.echo(f"{built.trainings:,} trainings ({built.done_now:,} of them now){diverged}")
+    typer.echo(f"use it as: --bench {table.name}   (stored in {built.path})")
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise UserError(f"{option} {text!r}; write whole numbers with commas between, such as 4,12")
+    return tuple(map(int, parts))
+
+
+def _limits(text: str | None) -> tuple[int | None, ...]:
+    if text is None:
+        return (None, None, None)
+    limits = _numbers("--limit", text)
+    if len(limits) != 3:
+        raise UserError(f"--limit {text!r}; write three numbers: TRAINING,VALIDATION,TEST images")
+    return limits

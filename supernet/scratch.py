@@ -1,0 +1,222 @@
+"""Architectures trained from scratch, one at a time: what tables are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, final
+
+import numpy as np
+import torch
+
+from crlso.errors import UserError
+from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace, TrainedRecord
+from crlso.spaces import EdgeCellSpace
+from crlso.spaces.codes import as_code
+from supernet.data.splits import Splits
+from supernet.networks import CellNetwork, Skeleton, initialise
+from supernet.networks.operations import check_operations
+from supernet.training import Trained, TrainSettings, train
+
+# Part of what pins results down: raise it with every change that alters a number.
+VERSION: Final = "crlso.scratch/1"
+
+SMALL: Final = Skeleton(channels=8, cells=1, stages=2)
+"""A network that takes a second or two on the digits, on one thread of a CPU."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ScratchTrainer:
+    """Trains the discrete networks of a space with operations on edges; a :class:`~crlso.protocols.Trainer`.
+
+    Attributes:
+        cells: The space.
+        splits: The data.
+        settings: The recipe; its ``epochs`` are the default of ``fidelities``.
+        skeleton: Sizes of the networks.
+        fidelities: Numbers of epochs that can be asked for, from small to large.
+        device: Where to compute, as torch writes it (``cpu``, ``cuda:0``). Results are the same bit for bit
+            on one kind of processor with one version of torch.
+
+    Raises:
+        UserError: Operations that no network can be built from, fidelities that are not increasing, or a
+            device that is not there.
+
+    Example:
+        >>> from crlso.spaces import EdgeCellSpace
+        >>> from supernet.data import load, split
+        >>> space = EdgeCellSpace("two", nodes=2, operations=["none", "nor_conv_3x3"])
+        >>> trainer = ScratchTrainer(space, split(load("digits")), TrainSettings(epochs=2))
+        >>> record = trainer.train(space.parse("|nor_conv_3x3~0|"), epochs=2, seed=0)
+        >>> sorted(record.values)[:3]
+        ['digits/test_accuracy@2', 'digits/test_loss@2', 'digits/train_accuracy@2']
+    """
+
+    cells: EdgeCellSpace
+    splits: Splits
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    skeleton: Skeleton = SMALL
+    fidelities: tuple[int, ...] = ()
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_operations(self.cells.operations, self.cells.name)
+        _check_device(self.device)
+        if not self.fidelities:
+            object.__setattr__(self, "fidelities", (self.settings.epochs,))
+        if self.fidelities[0] < 1 or sorted(set(self.fidelities)) != list(self.fidelities):
+            raise UserError(f"fidelities must be increasing numbers of epochs, got {self.fidelities}")
+
+    @property
+    def name(self) -> str:
+        """``scratch:`` and the data set."""
+        return f"scratch:{self.splits.name}"
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that its codes belong to."""
+        return self.cells
+
+    @property
+    def constants(self) -> Mapping[str, Metric]:
+        """Parameters and multiply-accumulate operations, in millions as NAS-Bench-201 has them."""
+        data = self.splits.name
+        described = f"network of {_listed(asdict(self.skeleton))}, by formula from the cell"
+        return _by_name(
+            Metric(f"{data}/params", "min", "M", f"weights; {described}"),
+            Metric(f"{data}/flops", "min", "M", f"multiply-accumulate operations for one image; {described}"),
+        )
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What pins the results down."""
+        recipe = asdict(self.settings)
+        del recipe["epochs"]  # given with every training
+        return MappingProxyType(
+            {
+                "trainer": VERSION,
+                "space": json.dumps(self.cells.to_dict()),
+                "data": f"{self.splits.name}: {self.splits.describe()}",
+                "data sha256": self.splits.checksum,
+                "network": _listed(asdict(self.skeleton)),
+                "training": _listed(recipe),
+                "torch": str(torch.__version__),
+                "device": torch.device(self.device).type,
+            }
+        )
+
+    def metrics(self, epochs: int) -> Mapping[str, Metric]:
+        """Losses, accuracies and time of one training.
+
+        Raises:
+            UserError: Not one of ``fidelities``.
+        """
+        self._check(epochs)
+        data = self.splits.name
+        said = f"{self.splits.describe()}; trained {epochs} epochs from scratch"
+        return _by_name(
+            Metric(
+                f"{data}/train_accuracy@{epochs}",
+                "max",
+                "%",
+                f"training images, mean over the steps of the last epoch; {said}",
+            ),
+            Metric(
+                f"{data}/train_loss@{epochs}",
+                "min",
+                "nats",
+                f"training images, mean over the steps of the last epoch; {said}",
+            ),
+            Metric(f"{data}/valid_accuracy@{epochs}", "max", "%", f"validation images; {said}"),
+            Metric(
+                f"{data}/valid_loss@{epochs}", "min", "nats", f"cross-entropy of validation images; {said}"
+            ),
+            Metric(f"{data}/test_accuracy@{epochs}", "max", "%", f"test images; {said}"),
+            Metric(f"{data}/test_loss@{epochs}", "min", "nats", f"cross-entropy of test images; {said}"),
+            Metric(
+                f"{data}/train_time@{epochs}",
+                "min",
+                "s",
+                f"measured time without validation, on a {torch.device(self.device).type}; {said}",
+            ),
+        )
+
+    def count(self, codes: Codes) -> Mapping[str, FloatArray]:
+        """``[n]`` each, in millions, for codes ``[n, d]``."""
+        data, splits = self.splits.name, self.splits
+        weights = self.skeleton.parameters(self.cells, codes, inputs=splits.channels, classes=splits.classes)
+        work = self.skeleton.multiplications(
+            self.cells, codes, inputs=splits.channels, classes=splits.classes, size=splits.size
+        )
+        return {f"{data}/params": weights / 1e6, f"{data}/flops": work / 1e6}
+
+    def train(self, code: Code, *, epochs: int, seed: int) -> TrainedRecord:
+        """Trains one architecture ``[d]``.
+
+        Initial weights come from one stream of the seed, order and augmentation from another: with the same
+        seed all architectures see the same batches.
+
+        Raises:
+            ArchitectureError: A code that is none of the space.
+            UserError: Not one of ``fidelities``, or a seed below 0.
+        """
+        self._check(epochs)
+        if seed < 0:
+            raise UserError(f"a seed must be 0 or more, got {seed}")
+        row = as_code(code, self.cells.cardinalities)
+        weights, batches = (_generator(seed, stream) for stream in range(2))
+        network = CellNetwork(
+            self.cells, row, self.skeleton, inputs=self.splits.channels, classes=self.splits.classes
+        )
+        initialise(network, weights)
+        device = torch.device(self.device)
+        trained = train(
+            network.to(device),
+            self.splits,
+            replace(self.settings, epochs=epochs),
+            device=device,
+            generator=batches,
+        )
+        return _record(trained, self.splits.name, epochs, seed)
+
+    def _check(self, epochs: int) -> None:
+        if epochs not in self.fidelities:
+            known = ", ".join(map(str, self.fidelities))
+            raise UserError(f"{self.name} does not train for {epochs} epochs; it does for {known}")
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # no such device, or a torch without support for it
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise UserError(f"can not compute on device {name!r} ({reason}); cpu is always there") from error
+
+
+def _generator(seed: int, stream: int) -> torch.Generator:
+    """Independent streams of one seed, also of neighbouring seeds."""
+    state = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state >> 1)
+
+
+def _record(trained: Trained, data: str, epochs: int, seed: int) -> TrainedRecord:
+    def full(short: str) -> str:
+        return f"{data}/{short}@{epochs}"
+
+    curves = {full(short): curve for short, curve in trained.curves.items() if short != "seconds"}
+    curves[full("train_time")] = np.cumsum(trained.curves["seconds"])
+    values = {name: float(curve[-1]) for name, curve in curves.items()}
+    values |= {full("test_accuracy"): trained.test_accuracy, full("test_loss"): trained.test_loss}
+    return TrainedRecord(epochs, seed, values, curves, trained.failed)
+
+
+def _by_name(*metrics: Metric) -> Mapping[str, Metric]:
+    return MappingProxyType({metric.name: metric for metric in metrics})
+
+
+def _listed(settings: Mapping[str, object]) -> str:
+    """``channels 8, cells 1, stages 2``."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
