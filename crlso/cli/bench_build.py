@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from crlso.cli.bench_import import ForceOption
-from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.common import ForceOption, JsonOption, print_json, user_errors
 from crlso.cli.search import parse_seeds
 from crlso.errors import UnknownNameError, UserError
 
