@@ -7,6 +7,7 @@ from typing import Final, final
 
 from benchmarks.formats.archive import Archive
 from benchmarks.formats.emulated import Shell
+from benchmarks.formats.errors import FormatError
 
 _OLD_TEXTS: Final = 10_000
 
@@ -102,4 +103,8 @@ class Memo:
 
 
 def _finished(value: object) -> object:
-    return value.value if type(value) is Shell and value.value is not None else value
+    if type(value) is not Shell:
+        return value
+    if value.value is None:
+        raise FormatError("an object that contains itself")
+    return value.value

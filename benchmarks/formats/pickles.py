@@ -42,7 +42,8 @@ class Limits:
 
     Attributes:
         size: Bytes of pickle.
-        containers: Lists, dicts, tuples and sets, counted again where they are referred to.
+        containers: Lists, dicts, tuples and sets, counted again where they are referred to; and the items of
+            those that a call copies (64 characters of a text are one).
         depth: Containers inside of one another.
     """
 
@@ -256,8 +257,8 @@ class _Machine:
             self._referred.discard(id(value))
         self._stack.append(value)
 
-    def _count(self) -> None:
-        self._made += 1
+    def _count(self, more: int = 1) -> None:
+        self._made += more
         if self._made - self._made_before > self._limits.containers:
             raise FormatError(f"more than {self._limits.containers} containers in one record")
 
@@ -313,12 +314,15 @@ class _Machine:
         self._source.stop = self._source.offset + self._limits.size
         self._source.refusal = f"more than {self._limits.size} bytes in one record"
 
-    def _path(self, place: int) -> tuple[object, ...] | None:
-        """Keys that lead from the root to a place of the stack; ``None`` if it is not a dict in dicts."""
+    def _path(self, place: int, longest: int) -> tuple[object, ...] | None:
+        """Keys that lead from the root to a place of the stack; ``None`` if it is not a dict in dicts.
+
+        Nor if there are more than ``longest``: a hostile stack is not searched to its bottom time and again.
+        """
         keys: list[object] = []
         starts = [start for start in self._marks if start <= place]
         while place:
-            if type(self._stack[place]) is not dict:
+            if type(self._stack[place]) is not dict or len(keys) == longest:
                 return None
             start = starts.pop() if starts else None
             # Above a mark stand key, value, key, value; without one there is a single pair above its dict.
@@ -330,8 +334,8 @@ class _Machine:
 
     def _find_streamed(self, place: int) -> bool:
         """Whether the dict at this place, which is about to be filled, is the one to stream; notes it."""
-        found = self._stack[place]
-        if type(found) is not dict or len(self._marks) > len(self._at or ()) or self._path(place) != self._at:
+        found, at = self._stack[place], self._at or ()
+        if type(found) is not dict or len(self._marks) > len(at) or self._path(place, len(at)) != at:
             return False
         if self._streamed is None and not found:
             self._streamed = found
@@ -392,7 +396,7 @@ class _Machine:
             for key in self._at:
                 found = found.get(key) if type(found) is dict else None
             if type(found) is not dict or (found is not self._streamed and (found or self._keys)):
-                raise FormatError(f"no dict of records at {'/'.join(self._at)!r}")
+                raise FormatError(f"no dict of records at {'/'.join(map(str, self._at))!r}")
         self.result = result
 
     def _mark(self) -> None:
@@ -628,6 +632,7 @@ class _Machine:
                 f"the pickle calls {_kind(function)}, which is not data; refused, nothing was run"
             )
         self._memo.spend(arguments)
+        self._count(sum(map(_copied, arguments)))
         self._push_made(function.call(arguments))
 
     def _newobj(self) -> None:
@@ -646,10 +651,7 @@ class _Machine:
         self._push_made(kind.new(arguments))
 
     def _push_made(self, value: object) -> None:
-        """Pushes what a stand-in has made; it may be larger than the bytes that asked for it."""
-        if isinstance(value, (bytes, list, dict, set, frozenset)):
-            self._made += len(value) // 8
-            self._count()
+        """Pushes what a stand-in has made."""
         if isinstance(value, (set, frozenset)):
             self._push_new(value, self._depth(tuple(value)))
         elif isinstance(value, dict):
@@ -674,6 +676,13 @@ class _Machine:
 
 def _kind(value: object) -> str:
     return value.name if type(value) is Global else type(value).__name__
+
+
+def _copied(argument: object) -> int:
+    """How much a call that copies this argument takes, in containers."""
+    if isinstance(argument, str):
+        return len(argument) >> 6
+    return len(argument) if isinstance(argument, list | tuple) else 0
 
 
 def _is_complete(value: object) -> bool:
