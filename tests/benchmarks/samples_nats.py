@@ -161,7 +161,7 @@ def _template(pickled: bytes, first: int) -> Template:
                 indices.append(place + 1)
             case "BINUNICODE" if value == _ARCH:
                 cuts += [place, place + 5 + len(_ARCH)]
-            case "BINUNICODE" if len(value) == 8 and opcodes[i + 3][0] == "TUPLE2":
+            case "BINUNICODE" if len(value) == 8 and opcodes[i + 3][0] == "TUPLE2" and value not in EVALUATED:
                 scalars.append(place + 5)  # bytes of a number: text, memo, encoding, pair
             case "LONG_BINPUT":
                 own.append(place + 1)
