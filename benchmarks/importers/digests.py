@@ -7,6 +7,8 @@ from benchmarks.importers.progress import byte_progress
 from benchmarks.importers.registry import Source
 from crlso.errors import TableError
 
+_ANOTHER = "NOT the published file of this name (MD5)"
+
 
 def source_digests(source: Source) -> dict[str, str]:
     """Name, MD5 and SHA-256 of the file to be imported, for the header of the table."""
@@ -24,7 +26,7 @@ def published_digits(source: Source, digits: str, md5: str) -> str:
         md5: Of the file.
 
     Returns:
-        What the table's header says of it; empty where it is another file and the user accepts that.
+        What the table's header says of it: also that it is another file, where the user accepts that.
 
     Raises:
         TableError: It is another file.
@@ -32,8 +34,23 @@ def published_digits(source: Source, digits: str, md5: str) -> str:
     if md5.endswith(digits):
         return f"MD5 ends in {digits} as the published file's"
     if source.unverified:
-        return ""
+        return _ANOTHER
     raise TableError(
         f"{source.path} is not the published file of this name: its MD5 ends in {md5[-len(digits) :]}, not "
         f"in {digits}; download it again, or accept it with --unverified"
     )
+
+
+def vouchers(checksum: str, published: str) -> str:
+    """What the table's header says of how the file was verified.
+
+    Args:
+        checksum: The format's own checksum, which was compared; empty: it has none.
+        published: What :func:`published_digits` says; empty: the file has no published name.
+
+    Returns:
+        Both; empty where nothing tells that the file is whole.
+    """
+    if not checksum and published == _ANOTHER:
+        return ""
+    return "; ".join(filter(None, (checksum, published)))

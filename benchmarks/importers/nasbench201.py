@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import nasbench201 as built_in
 from benchmarks.builder import TableBuilder
 from benchmarks.formats.torch_file import open_torch
-from benchmarks.importers.digests import published_digits, source_digests
+from benchmarks.importers.digests import published_digits, source_digests, vouchers
 from benchmarks.importers.nats_table import Origin, RecordTable, first_arch, space_of
 from benchmarks.importers.progress import byte_progress
 from benchmarks.importers.registry import Format, Source
@@ -60,7 +60,7 @@ def convert(source: Source) -> None:
 def _convert_file(source: Source) -> None:
     files = source_digests(source)
     match = _PUBLISHED.fullmatch(source.path.name)
-    verified = published_digits(source, match[2], files["file md5"]) if match else ""
+    published = published_digits(source, match[2], files["file md5"]) if match else ""
     space = get_space("nasbench201")
     with (
         byte_progress("architectures", source.path, enabled=source.progress) as on_bytes,
@@ -74,8 +74,7 @@ def _convert_file(source: Source) -> None:
         root = entries.rest
         if not isinstance(root, dict) or not isinstance(root.get("meta_archs"), list):
             raise TableError(f"{source.path}: it has no list meta_archs, which NAS-Bench-201 files have")
-        if file.form == "zip" and not verified:
-            verified = "CRC32 of the zip archive"
+        verified = vouchers("CRC32 of the zip archive" if file.form == "zip" else "", published)
         records.finish(root["meta_archs"], Origin(BENCHMARK, files, verified, IMPORTER))
 
 

@@ -17,7 +17,7 @@ from benchmarks.builder import TableBuilder
 from benchmarks.formats.errors import naming
 from benchmarks.formats.files import Bzip, Progress, open_watched
 from benchmarks.formats.pickles import Entries, read_pickle, stream_pickle
-from benchmarks.importers.digests import published_digits, source_digests
+from benchmarks.importers.digests import published_digits, source_digests, vouchers
 from benchmarks.importers.nats_table import Origin, RecordTable, first_arch, space_of
 from benchmarks.importers.progress import byte_progress
 from benchmarks.importers.registry import Format, Source
@@ -81,7 +81,7 @@ def _convert_file(source: Source) -> None:
         )
     files = source_digests(source)
     match = _PUBLISHED.fullmatch(source.path.name)
-    verified = published_digits(source, match[2], files["file md5"]) if match else ""
+    published = published_digits(source, match[2], files["file md5"]) if match else ""
     with (
         byte_progress("architectures", source.path, enabled=source.progress) as on_bytes,
         _entries(source.path, on_bytes) as entries,
@@ -95,9 +95,9 @@ def _convert_file(source: Source) -> None:
             records.add(*first)
             for index, value in entries:
                 records.add(index, value)
-            checks = f"{_CHECKED}; {verified}" if verified else _CHECKED
             order = _order(entries.rest, source.path)
-            records.finish(order, Origin(_TITLES[space.name], files, checks, IMPORTER))
+            verified = vouchers(_CHECKED, published)
+            records.finish(order, Origin(_TITLES[space.name], files, verified, IMPORTER))
 
 
 @contextmanager

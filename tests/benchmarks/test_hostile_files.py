@@ -288,6 +288,24 @@ def test_bombs_are_bounded(unit: bytes, tmp_path: Path, home: Path) -> None:
         assert time.process_time() - start < 10
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "checked"),
+    [
+        ("NAS-Bench-201-v1_0-e61699.pth", "pth legacy", ""),
+        ("NAS-Bench-201-v1_0-e61699.pth", "pth zip", "CRC32 of the zip archive; NOT the published file"),
+        ("NATS-tss-v1_0-3ffb9.pickle.pbz2", "nats file", "CRC of every bzip2 block; NOT the published file"),
+    ],
+)
+def test_another_file_that_the_user_accepts(
+    name: str, form: str, checked: str, originals: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes((originals / FORMS[form].path).read_bytes())
+    import_official(tmp_path / name, name=NAME, unverified=True)
+    verified = table_header(NAME).verified
+    assert verified.startswith(checked)
+    assert bool(verified) == bool(checked)
+
+
 def test_published_digits_and_damage_of_one_bit(originals: Path, tmp_path: Path, home: Path) -> None:
     """A file without any checksum whose name has the publisher's digits: no bit may differ."""
     data = (originals / "l.pth").read_bytes()
