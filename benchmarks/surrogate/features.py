@@ -1,23 +1,23 @@
 """What a surrogate sees of an architecture: small integers in groups, computed from the code alone.
 
 Every space has the groups ``code`` (each entry of the code, one-hot) and ``counts`` (how often each choice
-occurs among the entries that have the same number of choices). For ``darts`` there are three more, computed
-for each of the two cells from its wiring. All features are whole numbers between 0 and a stated limit, so
-that sums over them can be exact (:mod:`benchmarks.surrogate.quadratic`).
+occurs among the entries that have the same number of choices). Cells with operations on edges have one more,
+``paths``; ``darts`` has three more, computed for each of its two cells from the wiring. All features are
+whole numbers between 0 and a stated limit, so that sums over them can be exact
+(:mod:`benchmarks.surrogate.quadratic`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.spaces.darts import decoded
+from crlso.spaces import EdgeCellSpace
+from crlso.spaces.darts import DARTSSpace, decoded
 from crlso.spaces.genotype import CELLS, INPUTS, NODES, OPERATIONS
 
 Integers = NDArray[np.integer[Any]]
@@ -27,6 +27,7 @@ Blocks = list[tuple[str, Integers | NDArray[np.bool_], int]]
 VERSION = "features/1"
 """Stands in every surrogate's file: raise it when a feature changes its meaning or place."""
 
+_MOST_ON_A_PATH = 256
 _OPS = len(OPERATIONS)
 _EDGES = sum(range(INPUTS, INPUTS + NODES))
 _CONVOLUTION = np.array(["conv" in name for name in OPERATIONS])
@@ -52,8 +53,10 @@ class Features:
 def features(space: SearchSpace, codes: Codes) -> Features:
     """All features of ``codes`` ``[n, d]``; which there are depends on the space alone."""
     blocks = _general(space, codes)
-    if space.name in _SPECIAL:
-        blocks += _SPECIAL[space.name](codes)
+    if isinstance(space, DARTSSpace):
+        blocks += _darts(codes)
+    elif isinstance(space, EdgeCellSpace):
+        blocks += _edge_cell(space, codes)
     names = tuple(name for name, _, _ in blocks)
     widths = [values.shape[1] for _, values, _ in blocks]
     return Features(
@@ -180,4 +183,23 @@ def _paths(sources: NDArray[np.int64], operations: NDArray[np.int64]) -> Integer
     return found.reshape(n, -1)
 
 
-_SPECIAL: Mapping[str, Callable[[Codes], Blocks]] = MappingProxyType({"darts": _darts})
+def _edge_cell(space: EdgeCellSpace, codes: Codes) -> Blocks:
+    """``paths``: for each way from the cell's input to its output, which operations follow one another on it.
+
+    Ways with too many possibilities are left out.
+    """
+    choices = len(space.operations)
+    found = [np.zeros((len(codes), 0), dtype=np.bool_)]
+    for path in _ways(space, 0):
+        if choices ** len(path) <= _MOST_ON_A_PATH:
+            places = codes[:, path] @ choices ** np.arange(len(path))
+            found.append(places[:, None] == np.arange(choices ** len(path)))
+    return [("paths", np.concatenate(found, axis=1), 1)]
+
+
+def _ways(space: EdgeCellSpace, node: int) -> list[list[int]]:
+    """The ways from a node to the output, each as the numbers of its edges."""
+    if node == space.nodes - 1:
+        return [[]]
+    leaving = [(i, end) for i, (start, end) in enumerate(space.edges) if start == node]
+    return [[i, *rest] for i, end in leaving for rest in _ways(space, end)]

@@ -189,7 +189,12 @@ def _template(pickled: bytes, first: int) -> Template:
 
 
 def pickled_table(
-    count: int, *, seed: int = 0, epochs: tuple[int, int] = (12, 200), meta_first: bool = True
+    count: int,
+    *,
+    seed: int = 0,
+    epochs: tuple[int, int] = (12, 200),
+    seeds: Sequence[Sequence[int]] = ((777, 888, 999), (777, 888), (777,)),
+    meta_first: bool = True,
 ) -> Iterator[bytes]:
     """A pickle of a whole table, in pieces, with the four entries of the real files.
 
@@ -197,6 +202,7 @@ def pickled_table(
         count: Number of architectures.
         seed: Of the random values.
         epochs: Of the two schedules; fewer make the file smaller.
+        seeds: What the architectures may have been trained with in the longer one; one of these each.
         meta_first: Whether the list of architectures stands before the records.
     """
     rng = np.random.default_rng(seed)
@@ -206,10 +212,10 @@ def pickled_table(
     pickler.dump([f"spare {i}" for i in range(_SPARE - 1)])
     templates = []
     first = _SPARE
-    for seeds in ((777, 888, 999), (777, 888, 999), (777, 888), (777,)):
+    for trained in (seeds[0], *seeds):
         stream.seek(0)
         stream.truncate()
-        pickler.dump(record(_INDEX, "".join(_ARCH), seeds, rng, epochs))
+        pickler.dump(record(_INDEX, "".join(_ARCH), trained, rng, epochs))
         templates.append(_template(stream.getvalue(), first))
         first += templates[-1].puts
 
@@ -230,7 +236,7 @@ def pickled_table(
     start = following = next(memo)
     yield b"("
     for index, arch in enumerate(archs):
-        template = templates[0] if index == 0 else templates[1 + int(rng.integers(3))]
+        template = templates[0] if index == 0 else templates[1 + int(rng.integers(len(seeds)))]
         # Later records refer to texts of the first; those of templates in between are not in this file.
         yield b"M" + struct.pack("<H", index)
         yield template.fill(index, arch, following - template.first, start - _SPARE, rng)

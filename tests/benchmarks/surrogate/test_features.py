@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 
@@ -72,3 +73,18 @@ def test_features_stay_inside_their_limits_in_every_kind_of_space() -> None:
         np.testing.assert_array_equal(alone, found.values[:5])
         entries = sum(cardinality > 1 for cardinality in space.cardinalities)
         np.testing.assert_array_equal(one_hot(space, codes).sum(axis=1), entries)
+
+
+def test_paths_of_edge_cells_are_those_walked_one_by_one() -> None:
+    space = get_space("nasbench201")
+    codes = space.sample(50, np.random.default_rng(0))
+    found = features(space, codes)
+    paths = found.values[:, found.groups == found.names.index("paths")]
+    ways = [(0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3)]
+    for row, code in enumerate(codes):
+        on_edge = dict(zip(space.edges, code.tolist(), strict=True))
+        assert paths[row].sum() == len(ways)
+        for other, code_2 in enumerate(codes):
+            edges_2 = dict(zip(space.edges, code_2.tolist(), strict=True))
+            shared = sum(all(on_edge[e] == edges_2[e] for e in pairwise(way)) for way in ways)
+            assert paths[row] @ paths[other] == shared

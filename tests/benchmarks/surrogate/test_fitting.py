@@ -150,12 +150,13 @@ def test_a_quadratic_function_is_found_and_noise_is_not(tmp_path: Path) -> None:
         assert max(map(abs, quality.spearman)) < 0.25
 
 
-def test_identical_networks_are_held_out_together(nasbench201: TableEvaluator) -> None:
+def test_one_of_each_held_out_network_is_measured_and_none_is_fitted(nasbench201: TableEvaluator) -> None:
     keys = nasbench201.space.class_keys(nasbench201.codes)
     train, test = _split(keys, FitOptions(held_out=0.2, train=20_000), np.random.default_rng(0))
     assert not set(keys[train]) & set(keys[test])
-    assert len(train) + len(test) == len(keys)
-    assert 0.2 * len(keys) <= len(test) < 0.25 * len(keys)
+    assert len(test) == len(set(keys[test])) == 1052  # a fifth of the 5,260 different networks
+    assert set(keys[train]) | set(keys[test]) == set(keys)
+    assert len(train) == len(keys) - np.isin(keys, keys[test]).sum()
     train, test = _split(np.arange(1000).astype(np.uint64), SMALL, np.random.default_rng(0))
     assert (len(train), len(test)) == (300, 200)
 
