@@ -22,6 +22,8 @@ from benchmarks.formats.source import Source
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 PROTOCOL: Final = 1001
 _ZIP_MAGIC: Final = b"PK\x03\x04"
+# What the zipfile module unpacks in small pieces; bzip2 and LZMA it unpacks by the megabyte, to any size.
+_STREAMED: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _HEADER_LIMITS: Final = Limits(size=1 << 16, containers=1000)
 
 Form = Literal["zip", "legacy"]
@@ -107,6 +109,8 @@ def _zip_member(file: Watched) -> Iterator[_Member]:
         names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(names) != 1:
             raise FormatError(f"a zip archive with {len(names)} members */data.pkl; torch.save writes one")
+        if archive.getinfo(names[0]).compress_type not in _STREAMED:
+            raise FormatError(f"{names[0]} is compressed in a way that torch.save does not use; refused")
         member = archive.open(names[0])
     with archive, member:
         yield _Member(member)
