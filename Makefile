@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all lint bench build clean help
+.PHONY: demo test coverage test-all lint bench build clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -14,6 +14,9 @@ demo: $(BIN)/.installed  ## install, then search NAS-Bench-201 and write a repor
 	$(BIN)/crlso demo --out runs/demo
 
 test: $(BIN)/.installed-dev  ## install, then run the tests (under 10 minutes)
+	$(BIN)/python -m pytest -m "not slow"
+
+coverage: $(BIN)/.installed-dev  ## the same, and which lines they run (takes twice as long)
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 test-all: $(BIN)/.installed-dev  ## all tests, the slow ones too

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.builder import TableBuilder
-from benchmarks.catalog import user_path
+from benchmarks.catalog import new_path
 from benchmarks.choosing import Chosen, Unique, sample, whole_space
 from benchmarks.journal import Journal, Training
 from benchmarks.store import Header, read_header
@@ -107,7 +107,7 @@ def build_table(
     # Here, not above: a run's folder brings torch with it.
     from crlso.runs.directory import locked
 
-    path = user_path(name)
+    path = new_path(name, force=True)  # a table of this name may be of this very build
     config = _config(trainer, settings)
     folder = path.with_name(f"{name}{FOLDER_SUFFIX}")
     finished = _finished(path, config, force)

@@ -225,7 +225,7 @@ def test_doubling_takes_no_memory_and_no_time() -> None:
     "unit", [b"]", b"}", b"\x8f", b")\x85", b"(", b"K\x01\x85", b"(\x91", b"]]a", b"}K\x01]s", b")\x94\x85"]
 )
 def test_bombs_of_containers(unit: bytes) -> None:
-    data = b"\x80\x04" + unit * 3_000_000
+    data = b"\x80\x04" + unit * 700_000
     start = time.perf_counter()
     with pytest.raises(FormatError, match="containers"):
         list(stream_pickle(io.BytesIO(data), at=("infos",)))
@@ -237,7 +237,7 @@ def test_calls_that_copy_are_counted() -> None:
     for name, arguments in ((b"__builtin__\nset", b"h\x00\x85"),):
         call = b"c" + name + b"\n" + arguments + b"R"
         with pytest.raises(FormatError, match="containers"):
-            list(stream_pickle(io.BytesIO(bomb(many, call * 1_000_000)), at=("infos",)))
+            list(stream_pickle(io.BytesIO(bomb(many, call * 100_000)), at=("infos",)))
     text = (
         b"B" + (0).to_bytes(4, "little") + b"X" + (1 << 20).to_bytes(4, "little") + b"a" * (1 << 20) + b"\x94"
     )
@@ -286,9 +286,10 @@ def survives(data: bytes, at: str | None) -> bool:
     return True
 
 
+@pytest.mark.parametrize("count", [50, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["real", "streamed"])
 @pytest.mark.usefixtures("nothing_runs")
-def test_500_mutated_files(kind: str) -> None:
+def test_mutated_files(kind: str, count: int) -> None:
     """Near the start, where most opcodes are others, and anywhere."""
     rng = np.random.default_rng(201)
     if kind == "real":
@@ -300,19 +301,19 @@ def test_500_mutated_files(kind: str) -> None:
     at = None if kind == "real" else "arch2infos"
     assert survives(data, at)
     read = 0
-    for case in range(500):
+    for case in range(count):
         head = 4000 if case % 2 else len(data)
         read += survives(mutated(data[:head], rng) + data[head:], at)
-    assert 0 < read < 400
+    assert 0 < read < 0.8 * count
 
 
 @pytest.mark.parametrize("kind", ["real", "streamed"])
 def test_every_truncation_is_noticed(kind: str) -> None:
     if kind == "real":
         data = bz2.decompress(data_file("nasbench201/nats_records/000011.pbz2").read_bytes())[:8000]
-        steps: range = range(0, 8000, 13)
+        steps: range = range(0, 8000, 29)
     else:
         data = b"".join(pickled_table(2, epochs=(2, 3)))
-        steps = range(0, len(data), 97)
+        steps = range(0, len(data), 397)
     for end in steps:
         assert not survives(data[:end], None if kind == "real" else "arch2infos")
