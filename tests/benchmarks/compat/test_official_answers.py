@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nas_201_api
 import nats_bench
 import numpy as np
 import pytest
 
 from benchmarks.compat import MisleadingAnswerWarning, NASBench201API, create
+from benchmarks.compat.nasbench201 import NAS_BENCH_201_API_VERSION
 from benchmarks.compat.nats_bench import NATS_BENCH_API_VERSIONs, version
 from benchmarks.importers import import_official
 from crlso.errors import TableError
@@ -373,6 +375,7 @@ def test_best(pair: Pair) -> None:
 def test_what_the_api_says_of_itself(pair: Pair) -> None:
     assert NATS_BENCH_API_VERSIONs == nats_bench.NATS_BENCH_API_VERSIONs
     assert version() == nats_bench.version()
+    assert NAS_BENCH_201_API_VERSION == nas_201_api.NAS_BENCH_201_API_VERSION
     if not isinstance(pair.theirs.evaluated_indexes, set):
         with pytest.raises(NameError):  # why ours has no such method
             pair.theirs.query_meta_info_by_index(11).show()
