@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from benchmarks.catalog import available, table_path
+from benchmarks.catalog import BUILT_IN, available, table_path
 from benchmarks.store import read_fields, read_table
 from benchmarks.trials import SPLITS, Trial
 from crlso.errors import TableError, UnknownNameError
@@ -117,7 +117,14 @@ class StoredTrials:
 
 def _find(name: str) -> Path:
     """The table file of a name or path."""
+    if name in BUILT_IN:
+        raise TableError(
+            f"the built-in table {name!r} has no single trainings with curves, which this API answers from:"
+            " import an official file (docs/benchmarks.md says where it is)"
+        )
     if name.endswith(_OFFICIAL_SUFFIXES) or Path(name).is_dir():
+        if not Path(name).exists():
+            raise TableError(f"there is no file {name}; this takes the name of an imported table")
         raise TableError(f"{name} is an official file: convert it once with: crlso bench import {name}")
     path = table_path(name)
     if path is None:

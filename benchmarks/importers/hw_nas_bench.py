@@ -35,6 +35,8 @@ NAME = "hw_nas_bench"
 CELLS = 15_625
 
 PUBLISHED = "HW-NAS-Bench-v1_0.pickle"
+_ANOTHER = "; NOT the published file of this name (another Git blob)"
+
 GIT_BLOB = "b0634cb7f6e7be07192c77833df9eafa4baf705e"
 """What Git calls the published file in the benchmark's repository, GATECH-EIC/HW-NAS-Bench: its SHA-1 after a
 header with its length. The publisher states no other digest."""
@@ -102,7 +104,8 @@ def convert(source: Source) -> None:
         rows=len(codes),
         source=files,
         importer=IMPORTER,
-        description="HW-NAS-Bench, all NAS-Bench-201 cells: latency and energy on six devices",
+        description="HW-NAS-Bench, all NAS-Bench-201 cells: latency and energy on six devices"
+        + (_ANOTHER if source.path.name == PUBLISHED and not verified else ""),
         verified=verified,
     )
     write_table(source.target, header, space, codes, columns)

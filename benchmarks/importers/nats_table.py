@@ -132,7 +132,7 @@ class RecordTable:
             rows=len(self._builder),
             source=origin.files,
             importer=origin.importer,
-            description=f"{origin.benchmark}: {len(self._builder):,} architectures",
+            description=f"{origin.benchmark}: {_counted(len(self._builder), order)} architectures",
             verified=origin.verified,
             curves=tuple(_curve(name, length) for name, length in self._builder.curves.items()),
             fields=self._builder.fields,
@@ -234,3 +234,8 @@ def _curve(name: str, length: int) -> Curve:
                 name, length, metric.unit, f"after each epoch: {text}; seed {seed}, schedule of {hp} epochs"
             )
     raise AssertionError(name)  # the importer makes no other names
+
+
+def _counted(found: int, order: Sequence[object] | None) -> str:
+    """How many there are, and of how many, where the files list more."""
+    return f"{found:,}" if order is None or found == len(order) else f"{found:,} of {len(order):,}"

@@ -267,8 +267,8 @@ def verify(table: TableArgument, json: JsonOption = False) -> None:
                 }
             )
             return
-        columns = f"{len(header.metrics)} metrics and {len(header.curves)} curves"
-        typer.echo(f"{path}: whole; {header.rows:,} architectures, {columns}")
+        what = f"{header.rows:,} architectures, {len(header.metrics)} metrics and {len(header.curves)} curves"
+        typer.echo(f"{path}: whole; {what if header.rows else header.description}")
         typer.echo(f"source verified: {header.verified}" if header.verified else f"source {UNVERIFIED}")
 
 

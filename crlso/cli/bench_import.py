@@ -142,6 +142,8 @@ def import_file(
         print_table(["metric", "direction", "why", "unit", "missing"], rows, right=(4,))
         if imported.left_out:
             typer.echo(f"left out: {', '.join(imported.left_out)}")
+        if assumed := [key for key, reason in imported.reasons.items() if reason == "assumed"]:
+            typer.echo(f"nothing tells the direction of {', '.join(assumed)}: larger is taken to be better")
         if any(reason != "stated" for reason in imported.reasons.values()):
             typer.echo("a direction is wrong? import again with --maximize or --minimize METRIC and --force")
         typer.echo(f"use it as: --bench {table.name}   (stored in {imported.path})")

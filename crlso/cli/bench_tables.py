@@ -70,7 +70,8 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
         console = Console(highlight=False, width=1000)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, title in enumerate(titles):
-        table.add_column(title, justify="right" if i in right else "left", overflow="fold")
+        # Names stand in the first column: in two pieces they could not be copied.
+        table.add_column(title, justify="right" if i in right else "left", overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text: names may hold square brackets
     console.print(table)
