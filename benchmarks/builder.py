@@ -5,9 +5,6 @@ Which columns a foreign file holds is known only at its end, and all of it may n
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +18,7 @@ from benchmarks.folders import make_folder
 from benchmarks.store import CURVE, FIELD, Block, Header, write_blocks
 from crlso.errors import TableError
 from crlso.protocols import CODE_DTYPE, Code, FloatArray, SearchSpace
-from crlso.runs.files import TEMPORARY_PREFIX, disk_errors
+from crlso.runs.files import TEMPORARY_PREFIX, disk_errors, is_left_behind, process_mark
 
 _BLOCK_BYTES = 64 << 20
 _CODES = "codes"  # name of the codes among a block's arrays, which otherwise begin with "metric:" and so on
@@ -136,7 +133,7 @@ class TableBuilder:
             RunError: The disk is full or the folder can not be written.
         """
         if not self._seen:
-            raise TableError("it holds no architecture with results")
+            raise TableError(f"no architecture with results was found for the table {self._path.stem!r}")
         if self._rows:
             self._flush()
         write_blocks(self._path, header, self._space, self._read())
@@ -175,7 +172,7 @@ class TableBuilder:
 
 def folder_aside(path: Path) -> Path:
     """Name of a folder beside ``path`` for what is needed only while that file is made."""
-    return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}.d"
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}{process_mark()}.d"
 
 
 def remove_leftover_folders(folder: Path) -> None:
@@ -184,21 +181,9 @@ def remove_leftover_folders(folder: Path) -> None:
     These are folders of :func:`folder_aside`, and files of :func:`~crlso.runs.files.write_aside`.
     """
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        match = re.search(r"-(\d+)-[0-9a-f]{8}(\.d)?$", leftover.name)
-        if match is None or _lives(int(match[1])):
+        if not is_left_behind(leftover.name):
             continue
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-
-
-def _lives(process: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import analog_nasbench, nas_bench_graph, nasbench201
-from benchmarks.folders import data_folder
+from benchmarks.folders import data_folder, make_folder
 from benchmarks.packaged import PackagedTable
 from benchmarks.store import Header, read_header, read_table, verify_table
 from benchmarks.surrogate.evaluator import SurrogateEvaluator
@@ -18,6 +19,7 @@ from benchmarks.surrogate.storage import SUFFIX as SURROGATE_SUFFIX
 from benchmarks.surrogate.storage import read_surrogate, read_surrogate_header
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UnknownNameError, UserError
+from crlso.runs.files import disk_errors
 
 BUILT_IN: Mapping[str, PackagedTable] = MappingProxyType(
     {table.name: table for table in (nasbench201.TABLE, analog_nasbench.TABLE, nas_bench_graph.TABLE)}
@@ -156,8 +158,9 @@ def table_path(name_or_path: str) -> Path | None:
         TableError: A file in another format, which has to be imported first.
     """
     path = Path(name_or_path)
-    if path.suffix in (SUFFIX, SURROGATE_SUFFIX) or path.name != name_or_path:
-        if path.suffix in {".csv", ".gz", ".tsv"}:
+    foreign = path.suffix in {".csv", ".gz", ".tsv"}
+    if path.suffix in (SUFFIX, SURROGATE_SUFFIX) or path.name != name_or_path or (foreign and path.is_file()):
+        if foreign:
             raise TableError(f"{path} is not a table file yet: crlso bench import {path} --space SPACE")
         return path
     if not _NAME.fullmatch(name_or_path):
@@ -183,6 +186,35 @@ def new_path(name: str, suffix: str = SUFFIX, *, force: bool = False) -> Path:
     return path
 
 
+@contextmanager
+def claimed_path(name: str, suffix: str = SUFFIX, *, force: bool = False) -> Iterator[Path]:
+    """As :func:`new_path`, and until the block ends no other process can make a table of this name.
+
+    Raises:
+        TableError: The name is taken, or another process is making a table of this name.
+        RunError: The data folder can not be written.
+    """
+    from filelock import FileLock, Timeout
+
+    path = new_path(name, suffix, force=force)
+    make_folder(path.parent)
+    marker = path.with_name(f".{name}.lock")
+    lock = FileLock(marker)
+    try:
+        with disk_errors(marker):
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TableError(
+            f"another process is making a table {name!r}; wait for it, or take another name (--name)"
+        ) from error
+    try:
+        yield new_path(name, suffix, force=force)  # again: it may have come meanwhile
+    finally:
+        with suppress(OSError):
+            marker.unlink()
+        lock.release()
+
+
 def user_path(name: str, suffix: str = SUFFIX) -> Path:
     """Where an imported table of this name lies, or with another suffix a surrogate.
 
@@ -193,6 +225,8 @@ def user_path(name: str, suffix: str = SUFFIX) -> Path:
         raise TableError(
             f"{name!r} can not name a table: letters, digits, '.', '_' and '-', a letter or digit first"
         )
+    if name.endswith((SUFFIX, SURROGATE_SUFFIX)):
+        raise TableError(f"{name!r} can not name a table: it ends as a file does; leave the ending away")
     if name in BUILT_IN:
         raise TableError(f"{name!r} is a built-in table; choose another name (--name)")
     return data_folder() / f"{name}{suffix}"

@@ -6,7 +6,7 @@ import csv
 import math
 from pathlib import Path
 
-from benchmarks.store import ARCH_COLUMN
+from benchmarks.store import ARCH_COLUMN, read_header
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError
 from crlso.runs.files import write_aside
@@ -23,7 +23,7 @@ def export_table(table: TableEvaluator, path: Path, *, force: bool = False) -> N
         force: Replace a file that is there.
 
     Raises:
-        TableError: Another ending, no such folder, or the file exists.
+        TableError: Another ending, no such folder, the file exists, or it is one of our tables.
         RunError: The disk is full or the folder can not be written.
     """
     if path.suffix not in {".csv", ".parquet"}:
@@ -32,6 +32,8 @@ def export_table(table: TableEvaluator, path: Path, *, force: bool = False) -> N
         raise TableError(f"there is no folder {path.parent}")
     if path.exists() and not force:
         raise TableError(f"{path} exists already; --force replaces it")
+    if path.exists() and _is_table(path):
+        raise TableError(f"{path} is a table with its header, which an export has not; choose another file")
     names = list(table.metrics)
     archs = [table.space.format(code) for code in table.codes]
     if path.suffix == ".parquet":
@@ -47,6 +49,14 @@ def export_table(table: TableEvaluator, path: Path, *, force: bool = False) -> N
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([ARCH_COLUMN, *names])
         writer.writerows(zip(archs, *columns, strict=True))
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        read_header(path)
+    except TableError:
+        return False
+    return True
 
 
 def _text(value: float) -> str:

@@ -39,5 +39,6 @@ def make_folder(folder: Path) -> None:
     with disk_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError as error:  # a place where nothing can be made, such as /proc
+        # A place where nothing can be made, such as /proc; or a file.
+        except (FileNotFoundError, FileExistsError) as error:
             raise RunError(f"can not make the folder {folder}; choose another") from error

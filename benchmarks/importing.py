@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.catalog import new_path
+from benchmarks.catalog import claimed_path
 from benchmarks.directions import Direction, guess_direction
 from benchmarks.reading import SUFFIXES, RawTable, read_raw
 from benchmarks.store import RESERVED_COLUMNS, Header, read_table, write_table
@@ -91,8 +91,11 @@ def import_table(
         TableError: The file does not fit; the message says where and what to do.
         RunError: The data folder can not be written.
     """
-    options = options or ImportOptions()
-    path = new_path(_stem(file) if name is None else name, force=force)
+    with claimed_path(_table_name(file) if name is None else name, force=force) as path:
+        return _import(file, space, path, options or ImportOptions())
+
+
+def _import(file: Path, space: SearchSpace, path: Path, options: ImportOptions) -> Imported:
     raw = read_raw(file)
     arch_columns = _arch_columns(raw, options.arch_column, space)
     metrics, reasons = _metrics(raw, arch_columns, options)
@@ -115,10 +118,12 @@ def import_table(
     return Imported(read_table(path)[0], path, ", ".join(arch_columns), reasons, left_out)
 
 
-def _stem(file: Path) -> str:
+def _table_name(file: Path) -> str:
     """The file's name without the ending that says what kind of file it is."""
     ending = max((end for end in SUFFIXES if file.name.lower().endswith(end)), key=len, default="")
-    return file.name[: len(file.name) - len(ending)]
+    if stem := file.name[: len(file.name) - len(ending)]:
+        return stem
+    raise TableError(f"{str(file)!r} is not the name of a file")
 
 
 def _arch_columns(raw: RawTable, stated: str | None, space: SearchSpace) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.builder import folder_aside, remove_leftover_folders
-from benchmarks.catalog import load_table, new_path, table_header
+from benchmarks.catalog import claimed_path, load_table, table_header
 from benchmarks.folders import make_folder
 from benchmarks.store import CURVE, Block, Header, group_rows, read_table, write_blocks
 from benchmarks.table import Curve, TableEvaluator
@@ -87,7 +87,16 @@ def join_tables(
         raise UserError(f"joining takes two or more tables, got {len(names)}")
     if unknown := sorted(set(prefixes) - set(names)):
         raise UserError(f"a prefix for {unknown[0]!r}, which is not among the tables {', '.join(names)}")
-    target = new_path(name, force=force)
+    if len(set(names)) < len(names):
+        raise UserError(f"the same table twice: {', '.join(names)}")
+    with claimed_path(name, force=force) as target:
+        _join(names, target, name, keep_all=keep_all, prefixes=prefixes)
+    return read_table(target, whole=False)[0]
+
+
+def _join(
+    names: Sequence[str], target: Path, name: str, *, keep_all: bool, prefixes: Mapping[str, str]
+) -> None:
     parts = [Part(each, load_table(each), table_header(each), prefixes.get(each, "")) for each in names]
     _check(parts)
     found = np.stack([part.table.rows(parts[0].table.codes) for part in parts], axis=1)
@@ -95,7 +104,6 @@ def join_tables(
     if not len(rows):
         raise TableError(f"the tables {', '.join(names)} have no architecture in common")
     _write(target, name, parts, rows)
-    return read_table(target, whole=False)[0]
 
 
 def _check(parts: Sequence[Part]) -> None:

@@ -122,7 +122,7 @@ def _number(text: str | None) -> float:
     text = (text or "").strip()
     if text.lower() in _MISSING:
         return math.nan
-    if "_" in text:  # Python reads 1_000, no other program does
+    if "_" in text or not text.isascii():  # Python alone reads 1_000, and digits of all scripts
         raise ValueError
     return float(text)
 
@@ -179,14 +179,19 @@ def _read_parquet(path: Path, data: bytes, digest: str) -> RawTable:
     numbers: dict[str, FloatArray] = {}
     kinds: dict[str, str] = {}
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        # One thread: a refusal while others still read has ended the process.
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         for name, column in zip(table.column_names, table.columns, strict=True):
             kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
             if pa.types.is_string(kind) or pa.types.is_large_string(kind):
                 texts[name] = column.cast(pa.string()).to_pylist()
             elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-                floats = column.cast(pa.float64()).fill_null(math.nan)
-                numbers[name] = np.asarray(floats.to_numpy(), dtype=np.float64)
+                try:
+                    floats = column.cast(pa.float64()).fill_null(math.nan)
+                except pa.ArrowInvalid:  # as of long identifiers
+                    kinds[name] = f"{kind} of more digits than a float64 holds"
+                else:
+                    numbers[name] = np.asarray(floats.to_numpy(), dtype=np.float64)
             else:
                 kinds[name] = str(kind)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, final, runtime_checkable
 
+from benchmarks.compat.errors import NoAnswerError
 from benchmarks.compat.results import ArchResults, Dialect, Info
 from benchmarks.compat.stored_trials import StoredTrials
 from benchmarks.compat.warning import warn_misleading
@@ -81,10 +82,10 @@ class MetaAPI(ABC):
         """The text of an architecture.
 
         Raises:
-            TableError: No such number.
+            NoAnswerError: No such number.
         """
         if not 0 <= index < len(self):
-            raise TableError(f"invalid index {index}; allowed are 0 to {len(self) - 1}")
+            raise NoAnswerError(f"invalid index {index}; allowed are 0 to {len(self) - 1}")
         return self.meta_archs[index]
 
     @property
@@ -109,11 +110,11 @@ class MetaAPI(ABC):
         """The number of an architecture; -1 for a text that is none.
 
         Raises:
-            TableError: A number that is none.
+            NoAnswerError: A number that is none.
         """
         if isinstance(arch, int):
             if not 0 <= arch < len(self):
-                raise TableError(f"invalid architecture index {arch}; allowed are 0 to {len(self) - 1}")
+                raise NoAnswerError(f"invalid architecture index {arch}; allowed are 0 to {len(self) - 1}")
             return arch
         text = arch.tostr() if isinstance(arch, _Structure) else arch
         return self.archstr2index.get(text, -1) if isinstance(text, str) else -1
@@ -122,7 +123,7 @@ class MetaAPI(ABC):
         """All trainings of an architecture with one schedule.
 
         Raises:
-            TableError: No results of this architecture, or not with this schedule.
+            NoAnswerError: No results of this architecture, or not with this schedule.
         """
         return self._results(arch_index, str(hp))
 
@@ -130,13 +131,15 @@ class MetaAPI(ABC):
         """All trainings of an architecture with one schedule, or those on one training set by seed.
 
         Raises:
-            TableError: No results of this architecture, with this schedule or on this training set.
+            NoAnswerError: No results of this architecture, with this schedule or on this training set.
         """
         results = self._results(arch_index, str(hp))
         if dataname is None:
             return results
         if dataname not in results.get_dataset_names():
-            raise TableError(f"invalid dataset {dataname!r}; known: {', '.join(results.get_dataset_names())}")
+            raise NoAnswerError(
+                f"invalid dataset {dataname!r}; known: {', '.join(results.get_dataset_names())}"
+            )
         return results.query(dataname)
 
     def query_by_arch(self, arch: int | str | _Structure, hp: str = "12") -> str | None:
@@ -168,13 +171,9 @@ class MetaAPI(ABC):
             is_random: ``True``: one training at random; ``False``: means over all; a number: the seed.
 
         Raises:
-            TableError: No such architecture, schedule, training set, epoch or seed.
+            NoAnswerError: No such architecture, schedule, training set, epoch or seed.
         """
         results = self._results(self.query_index_by_arch(index), str(hp))
-        if dataset not in results.dataset_seed:
-            raise TableError(
-                f"no training on {dataset!r} at {hp} epochs; known: {', '.join(results.dataset_seed)}"
-            )
         if is_random is True:
             is_random = random.choice(results.get_dataset_seeds(dataset))
         train = results.get_metrics(dataset, "train", iepoch=iepoch, is_random=is_random)
@@ -187,7 +186,7 @@ class MetaAPI(ABC):
         for name, split in splits.items():
             try:
                 found = results.get_metrics(dataset, split, iepoch=iepoch, is_random=is_random)
-            except KeyError:
+            except NoAnswerError:
                 if dataset == "cifar10-valid" and name == "valid":
                     raise
                 continue
@@ -203,7 +202,13 @@ class MetaAPI(ABC):
         return self.get_cost_info(index, dataset, hp)["latency"]
 
     def get_net_config(self, index: int, dataset: str) -> Info:
-        """What builds the network."""
+        """What builds the network.
+
+        Raises:
+            NoAnswerError: No results of this architecture, or not on this training set.
+        """
+        if index not in self._store:
+            raise NoAnswerError(f"there are no results of architecture {index}")
         first = next(iter(self.arch2infos_dict[index].values()))
         result = next(iter(first.query(dataset).values()))
         config: Info = result.get_config(None)
@@ -231,10 +236,10 @@ class MetaAPI(ABC):
         """How many architectures were trained how many times.
 
         Raises:
-            TableError: No such training set.
+            NoAnswerError: No such training set.
         """
         if dataset not in _TRAINING_SETS:
-            raise TableError(f"invalid dataset {dataset!r}; known: {', '.join(_TRAINING_SETS)}")
+            raise NoAnswerError(f"invalid dataset {dataset!r}; known: {', '.join(_TRAINING_SETS)}")
         counts: dict[int, int] = {}
         for index in self.arch2infos_dict:
             seeds = self._store.seeds(index, str(hp), dataset)
@@ -259,7 +264,7 @@ class MetaAPI(ABC):
         """Validation accuracy of one random training, latency, and what it would have cost."""
         index = self.query_index_by_arch(arch)
         if dataset not in _SIMULATED:
-            raise TableError(f"invalid dataset {dataset!r}; known: {', '.join(_SIMULATED)}")
+            raise NoAnswerError(f"invalid dataset {dataset!r}; known: {', '.join(_SIMULATED)}")
         key = "cifar10-valid" if dataset == "cifar10" else dataset
         info = self.get_more_info(index, key, iepoch=iepoch, hp=hp, is_random=True)
         if "valid-accuracy" in info:
@@ -302,14 +307,14 @@ class MetaAPI(ABC):
 
     def _results(self, index: int, hp: str) -> ArchResults:
         if index not in self._store:
-            raise TableError(f"there are no results of architecture {index}")
+            raise NoAnswerError(f"there are no results of architecture {index}")
         if hp not in self._store.datasets:
-            raise TableError(
+            raise NoAnswerError(
                 f"there is no schedule of {hp!r} epochs; known: {', '.join(self._store.datasets)}"
             )
         results = ArchResults(self._store, index, hp, self._dialect)
         if not results.dataset_seed:
-            raise TableError(f"architecture {index} has no results at {hp} epochs")
+            raise NoAnswerError(f"architecture {index} has no results at {hp} epochs")
         return results
 
     @staticmethod

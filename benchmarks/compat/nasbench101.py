@@ -125,6 +125,7 @@ class NASBench:
             raise OutOfDomainError(
                 f"invalid number of epochs {epochs}, must be one of {sorted(self.valid_epochs)}"
             )
+        epochs = int(epochs)  # 108.0 is one of them too, and names of columns have no point
         row = self._row(model_spec)
         self._tell(
             "query",

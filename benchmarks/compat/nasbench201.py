@@ -13,6 +13,7 @@ from benchmarks.compat.results import ArchResults, Dialect, Info, ResultsCount
 from crlso.spaces.nasbench201 import OPERATIONS
 
 DEFAULT_TABLE = "nasbench201_v1_1"
+NAS_BENCH_201_API_VERSION = "v2.0"  # what release 2.1 says of itself
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -72,4 +73,11 @@ class NASBench201API(MetaAPI):
         return self.get_latency(index, dataset)
 
 
-__all__ = ["DEFAULT_TABLE", "ArchResults", "Info", "NASBench201API", "ResultsCount"]
+__all__ = [
+    "DEFAULT_TABLE",
+    "NAS_BENCH_201_API_VERSION",
+    "ArchResults",
+    "Info",
+    "NASBench201API",
+    "ResultsCount",
+]

@@ -15,7 +15,7 @@ from crlso.spaces.nasbench201 import OPERATIONS, nasbench201
 TOPOLOGY_TABLE, SIZE_TABLE = "nats_tss", "nats_sss"
 NATS_BENCH_SSS_NAMEs = ("sss", "size")
 NATS_BENCH_TSS_NAMEs = ("tss", "topology")
-_VERSION = "v1.8"
+NATS_BENCH_API_VERSIONs = [f"v1.{minor}" for minor in range(9)]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -44,6 +44,11 @@ class _NATS(MetaAPI):
     def search_space_name(self) -> str:
         """``topology`` or ``size``."""
         return self._name
+
+    @property
+    def archive_dir(self) -> None:
+        """Officially the folder that single records are read from; a table is one file."""
+        return None
 
     @property
     def full_train_epochs(self) -> int:
@@ -193,7 +198,7 @@ def create(
 
 def version() -> str:
     """The official version whose answers these are."""
-    return _VERSION
+    return NATS_BENCH_API_VERSIONs[-1]
 
 
 def search_space_info(main_tag: str, aux_tag: str | None) -> dict[str, Any]:
@@ -217,6 +222,9 @@ def search_space_info(main_tag: str, aux_tag: str | None) -> dict[str, Any]:
 
 __all__ = [
     "ArchResults",
+    "NATS_BENCH_API_VERSIONs",
+    "NATS_BENCH_SSS_NAMEs",
+    "NATS_BENCH_TSS_NAMEs",
     "NATSsize",
     "NATStopology",
     "ResultsCount",

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from benchmarks.compat.errors import NoAnswerError
 from benchmarks.compat.stored_trials import StoredTrials
 from benchmarks.compat.warning import warn_misleading
 from benchmarks.trials import TRAIN, Trial
-from crlso.errors import TableError
 
 Info = dict[str, Any]
+
+# The official classes keep exactly these, and `state_dict` gives them.
+_TRAINING_STATE = (
+    "name",
+    "net_state_dict",
+    "train_acc1es",
+    "train_acc5es",
+    "train_losses",
+    "train_times",
+    "arch_config",
+    "params",
+    "flop",
+    "seed",
+    "epochs",
+    "latency",
+    "eval_names",
+    "eval_acc1es",
+    "eval_times",
+    "eval_losses",
+)
+_ARCH_STATE = ("arch_index", "arch_str", "dataset_seed", "clear_net_done")
 
 
 @dataclass(frozen=True)
@@ -121,6 +143,19 @@ class ResultsCount:
         """The splits that it was measured on."""
         return self.eval_names
 
+    def judge_valid(self, iepoch: int) -> None:
+        """Refuse an epoch that the training did not have (``nats_bench`` from 1.8 on).
+
+        Raises:
+            NoAnswerError: It is not from 0 to the number of epochs less one.
+        """
+        if not 0 <= iepoch < self.epochs:
+            raise NoAnswerError(f"iepoch is {iepoch}; allowed are 0 to {self.epochs - 1}, counted from 0")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is known of the training, by the official names; a copy, which changes nothing here."""
+        return copy.deepcopy({name: getattr(self, name) for name in _TRAINING_STATE})
+
     def get_latency(self) -> float:
         """Seconds for a batch; -1 where unknown."""
         return -1.0 if self.latency is None else self.latency[0]
@@ -152,16 +187,19 @@ class ResultsCount:
         """Loss, accuracy and seconds on a split after an epoch.
 
         Raises:
-            KeyError: It was not measured there.
+            NoAnswerError: It was not measured there.
         """
         epoch = self._epoch(iepoch)
         split = "x-valid" if name == "valid" else name
         accuracy = self._at(split, "accuracy", epoch) if split in self.eval_names else None
-        if accuracy is None:
-            raise KeyError(f"{split}@{epoch}")
-        clock = self._clock(split)
-        if clock is None and any(self._clock(other) is not None for other in self.eval_names):
-            raise KeyError(f"{split}@{epoch}")
+        clock = None if accuracy is None else self._clock(split)
+        # Officially there is no answer either where other splits have times and this one has none.
+        untimed = clock is None and any(self._clock(other) is not None for other in self.eval_names)
+        if accuracy is None or untimed:
+            raise NoAnswerError(
+                f"{self.name} at {self.epochs} epochs: {split}@{epoch} was not measured; its splits: "
+                + ", ".join(self.eval_names)
+            )
         loss = self._at(split, "loss", epoch)
         return {
             "iepoch": epoch,
@@ -230,8 +268,7 @@ class ResultsCount:
 
     def _epoch(self, iepoch: int | None) -> int:
         epoch = self.epochs - 1 if iepoch is None else iepoch
-        if not 0 <= epoch < self.epochs:
-            raise TableError(f"iepoch is {iepoch}; allowed are 0 to {self.epochs - 1}, counted from 0")
+        self.judge_valid(epoch)
         return epoch
 
     def _seconds(self, clock: list[float] | None, epoch: int) -> Info:
@@ -272,15 +309,29 @@ class ArchResults:
 
     def get_dataset_seeds(self, dataset: str) -> list[int]:
         """The seeds of a training set."""
-        return list(self.dataset_seed[dataset])
+        return list(self._seeds(dataset))
+
+    def arch_idx_str(self) -> str:
+        """The number in six digits, as in names of official files."""
+        return f"{self.arch_index:06d}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is known of the trainings, by the official names; a copy, which changes nothing here."""
+        state = copy.deepcopy({name: getattr(self, name) for name in _ARCH_STATE})
+        return state | {"all_results": {key: one.state_dict() for key, one in self.all_results.items()}}
 
     def query(self, dataset: str, seed: int | None = None) -> Any:
-        """One training, or all of a training set by seed."""
-        if seed is not None:
-            if seed not in self.dataset_seed[dataset]:
-                raise KeyError((dataset, seed))
-            return self._result(dataset, seed)
-        return {seed: self._result(dataset, seed) for seed in self.dataset_seed[dataset]}
+        """One training, or all of a training set by seed.
+
+        Raises:
+            NoAnswerError: No such training.
+        """
+        seeds = self._seeds(dataset)
+        if seed is None:
+            return {one: self._result(dataset, one) for one in seeds}
+        if seed not in seeds:
+            raise NoAnswerError(f"there is no training with seed {seed!r}; seeds of {dataset}: {seeds}")
+        return self._result(dataset, seed)
 
     def get_net_param(self, dataset: str, seed: int | None = None) -> Any:
         """Weights are not kept in tables: ``None``, for each seed where none is named."""
@@ -294,16 +345,21 @@ class ArchResults:
         """Seconds for a batch, mean over seeds.
 
         Raises:
-            TableError: Unknown for one of them.
+            NoAnswerError: Unknown for one of them.
         """
         values = [result.get_latency() for result in self._results(dataset)]
         if min(values) <= 0:
-            raise TableError(f"latency of {dataset} is unknown for architecture {self.arch_index}")
+            raise NoAnswerError(f"latency of {dataset} is unknown for architecture {self.arch_index}")
         return sum(values) / len(values)
 
     def get_total_epoch(self, dataset: str | None = None) -> int:
-        """Epochs of the schedule."""
-        del dataset
+        """Epochs of the schedule.
+
+        Raises:
+            NoAnswerError: No such training set.
+        """
+        if dataset is not None:
+            self._seeds(dataset)
         return int(self._hp)
 
     def get_compute_costs(self, dataset: str) -> Info:
@@ -334,14 +390,16 @@ class ArchResults:
             is_random: ``True``: of one training at random; ``False``: means over all; a number: of this seed.
 
         Raises:
-            KeyError: It was not measured there.
-            TableError: No training with this seed.
+            NoAnswerError: It was not measured there, or no training has this seed.
         """
-        seeds = self.dataset_seed[dataset]
+        seeds = self._seeds(dataset)
+        if not isinstance(is_random, int):
+            # Officially so: a NumPy number is refused even where it equals a seed.
+            raise NoAnswerError(f"is_random is {is_random!r}; allowed are True, False and a seed as an int")
         if is_random is True:
             is_random = seeds[random.randint(0, len(seeds) - 1)]
         elif is_random is not False and is_random not in seeds:
-            raise TableError(f"there is no training with seed {is_random}; seeds of {dataset}: {seeds}")
+            raise NoAnswerError(f"there is no training with seed {is_random}; seeds of {dataset}: {seeds}")
         chosen = seeds if is_random is False else [is_random]
         infos = []
         for seed in chosen:
@@ -353,7 +411,14 @@ class ArchResults:
         return {key: None if v[0] is None else self._dialect.mean(v) for key, v in columns.items()}
 
     def _results(self, dataset: str) -> list[ResultsCount]:
-        return [self._result(dataset, seed) for seed in self.dataset_seed[dataset]]
+        return [self._result(dataset, seed) for seed in self._seeds(dataset)]
+
+    def _seeds(self, dataset: str) -> list[int]:
+        if not isinstance(dataset, str) or dataset not in self.dataset_seed:
+            raise NoAnswerError(
+                f"no training on {dataset!r} at {self._hp} epochs; known: {', '.join(self.dataset_seed)}"
+            )
+        return self.dataset_seed[dataset]
 
     def _result(self, dataset: str, seed: int) -> ResultsCount:
         return ResultsCount(self._store, self.arch_index, Trial(self._hp, dataset, seed), self._dialect)
@@ -374,5 +439,5 @@ class ArchResults:
             return values
         seeds = self.dataset_seed[dataset]
         if 888 not in seeds:
-            raise TableError(f"{stated} and there is no seed 888 to decide: {formula}")
+            raise NoAnswerError(f"{stated} and there is no seed 888 to decide: {formula}")
         return [values[seeds.index(888)]]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.catalog import SUFFIX, load, new_path
+from benchmarks.catalog import SUFFIX, claimed_path, load
 from benchmarks.surrogate.evaluator import SurrogateEvaluator
 from benchmarks.table import TableEvaluator
 from crlso.errors import TableError, UnknownNameError
+from crlso.runs.files import disk_errors
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,14 @@ def import_official(
     if found is None:
         listed = "; ".join(f"{key}: {value.what}" for key, value in known.items())
         raise TableError(f"{path} is in no official format that is known ({listed})")
-    target = new_path(found.table(path) if name is None else name, found.suffix, force=force)
-    found.convert(Source(path, target, target.stem, progress, unverified))
+    with claimed_path(found.table(path) if name is None else name, found.suffix, force=force) as target:
+        found.convert(Source(path, target, target.stem, progress, unverified))
     return load(target)
 
 
 def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise TableError(f"there is no file {path}")
+    with disk_errors(path):
+        if not path.exists():
+            raise TableError(f"there is no file {path}")
+        if not (path.is_file() or path.is_dir()):
+            raise TableError(f"{path} is neither a file nor a folder")

@@ -32,6 +32,7 @@ MOST_ROWS = 10_000
 
 MOST_SPLITS = 1000
 _LEAST_ROWS = 20
+_LEAST_CHECKED = 3
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def fit_surrogate(
         for title, fit in BASELINES.items() if options.baselines else ():
             on_step(f"split {split + 1} of {options.splits}: {title}")
             models[title] = fit(table.space, codes[train], labels[train], np.random.default_rng(options.seed))
-        measured += _measure(models, codes[test], labels[test], checks)
+        measured += _measure(models, codes[test], labels[test])
+        measured += _ranked(models, checks, seen=table.space.class_keys(codes[train]))
         if kept is None:
             error = model.predict(codes[test])[0] - labels[test]
             deviation = float(np.sqrt(np.mean(error**2)))
@@ -243,9 +245,7 @@ def _single(model: QuadraticSurrogate) -> Predict:
     return lambda codes: model.predict(codes)[0]
 
 
-def _measure(
-    models: Mapping[str, Predict], codes: Codes, labels: FloatArray, checks: Sequence[Check]
-) -> list[_Measured]:
+def _measure(models: Mapping[str, Predict], codes: Codes, labels: FloatArray) -> list[_Measured]:
     found = []
     for name, predict in models.items():
         predicted = predict(codes)
@@ -253,12 +253,27 @@ def _measure(
         r2 = 1 - error / float(labels.var()) if labels.var() > 0 else 0.0
         rank = _spearman(predicted, labels)
         found.append(_Measured(name, "held out", len(labels), rank, r2, math.sqrt(error)))
+    return found
+
+
+def _ranked(
+    models: Mapping[str, Predict], checks: Sequence[Check], *, seen: NDArray[np.uint64]
+) -> list[_Measured]:
+    """The checks, on networks that were not fitted to, each counted once."""
+    found = []
     for check in checks:
         values = check.table.column(check.metric)
-        rows = ~np.isnan(values)
+        known = np.flatnonzero(~np.isnan(values))
+        keys, first = np.unique(check.table.space.class_keys(check.table.codes[known]), return_index=True)
+        rows = known[np.sort(first[~np.isin(keys, seen)])]
+        if len(rows) < _LEAST_CHECKED:
+            raise UserError(
+                f"table {check.table.name!r} has {len(rows)} networks with {check.metric} that the surrogate"
+                f" was not fitted to; a check takes {_LEAST_CHECKED} or more"
+            )
         for name, predict in models.items():
             rank = _spearman(predict(check.table.codes[rows]), values[rows])
-            found.append(_Measured(name, f"{check.table.name}:{check.metric}", int(rows.sum()), rank))
+            found.append(_Measured(name, f"{check.table.name}:{check.metric}", len(rows), rank))
     return found
 
 

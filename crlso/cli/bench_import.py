@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +70,21 @@ def import_file(
     with user_errors("interrupted; no table was written"):
         from benchmarks.importers import recognise
 
-        if format_name is not None or (space is None and recognise(file) is not None):
+        official = recognise(file) is not None
+        if format_name is not None or (space is None and official):
+            _refuse_options(
+                "an official file says itself what it holds",
+                {
+                    "--space": space,
+                    "--arch-column": arch_column,
+                    "--metric": metric,
+                    "--ignore": ignore,
+                    "--maximize": maximize,
+                    "--minimize": minimize,
+                    "--unit": unit,
+                    "--allow-missing": allow_missing,
+                },
+            )
             _import_official(
                 file, name=name, format_name=format_name, unverified=unverified, force=force, json=json
             )
@@ -79,6 +93,9 @@ def import_file(
             raise UserError(
                 f"{file} is no official benchmark file that is known; a CSV or Parquet needs --space"
             )
+        if official:
+            raise UserError(f"{file} is an official file, which says its space itself; leave --space away")
+        _refuse_options("a CSV or Parquet has no published digest", {"--unverified": unverified})
         from benchmarks.importing import ImportOptions, import_table
         from crlso.spaces import get_space
 
@@ -128,6 +145,12 @@ def import_file(
         if any(reason != "stated" for reason in imported.reasons.values()):
             typer.echo("a direction is wrong? import again with --maximize or --minimize METRIC and --force")
         typer.echo(f"use it as: --bench {table.name}   (stored in {imported.path})")
+
+
+def _refuse_options(why: str, options: Mapping[str, object]) -> None:
+    """Options that would be without effect."""
+    if given := [name for name, value in options.items() if value]:
+        raise UserError(f"{given[0]} does not go with this file: {why}; leave it away")
 
 
 def _import_official(

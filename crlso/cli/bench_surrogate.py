@@ -56,23 +56,24 @@ def fit_surrogate(
         from pathlib import Path
 
         from benchmarks import load_table
-        from benchmarks.catalog import new_path
+        from benchmarks.catalog import claimed_path
         from benchmarks.surrogate.fitting import MOST_ROWS, FitOptions
         from benchmarks.surrogate.fitting import fit_surrogate as fit
         from benchmarks.surrogate.storage import SUFFIX
 
         options = FitOptions(held_out, MOST_ROWS if train is None else train, seed, splits, baselines)
         source = load_table(table)
-        path = new_path(f"surrogate-{Path(table).stem}" if name is None else name, SUFFIX, force=force)
-        fitted = fit(
-            source,
-            metric,
-            path,
-            name=path.stem,
-            options=options,
-            checks=[_check(text) for text in check or ()],
-            on_step=lambda step: None if json else typer.echo(step, err=True),
-        )
+        chosen = f"surrogate-{Path(table).stem}" if name is None else name
+        with claimed_path(chosen, SUFFIX, force=force) as path:
+            fitted = fit(
+                source,
+                metric,
+                path,
+                name=path.stem,
+                options=options,
+                checks=[_check(text) for text in check or ()],
+                on_step=lambda step: None if json else typer.echo(step, err=True),
+            )
         if json:
             print_json({"name": path.stem, "path": str(path), **_facts(fitted.header)})
             return

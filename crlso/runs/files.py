@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import socket
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Self, final
@@ -29,8 +33,40 @@ _REMEDIES: Final = {
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     errno.EISDIR: "this is a folder, not a file; choose another path",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter path",
+    errno.ELOOP: "a link leads back to itself; choose another path",
     errno.EIO: "the disk reports an input/output error",
 }
+
+
+def process_mark() -> str:
+    """The end of a temporary name: this process, where its number counts, and a random part."""
+    return f"-{os.getpid()}@{_numbering()}-{secrets.token_hex(4)}"
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a temporary name is of a process that ended.
+
+    Of processes on other machines or in other containers, which may share a folder, nothing can be told.
+    """
+    match = re.search(r"-(\d+)@([0-9a-f]{8})-[0-9a-f]{8}(\.d)?$", name)
+    if match is None or match[2] != _numbering():
+        return False
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):  # somebody else's; no process at all
+        return False
+    return False
+
+
+@cache
+def _numbering() -> str:
+    """Where process numbers are unique: the machine, and on Linux the PID namespace."""
+    place = socket.gethostname()
+    with suppress(OSError):
+        place += str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(place.encode()):08x}"
 
 
 def explain_os_error(error: OSError, path: Path | str | None = None) -> RunError | None:
@@ -84,7 +120,7 @@ def write_aside(path: Path | str, mode: Literal["wb", "w"] = "wb") -> Iterator[I
     """
     path = Path(path)
     with disk_errors(path):
-        temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}{process_mark()}"
         try:
             with temporary.open(
                 "xb" if mode == "wb" else "x", encoding=None if mode == "wb" else "utf-8"

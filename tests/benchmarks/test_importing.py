@@ -367,3 +367,20 @@ def test_all_floats_survive_csv(values: list[float], tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("floats")
     file = write_csv(folder / "f.csv", space, codes, {"x": np.array(values)})
     np.testing.assert_array_equal(read_raw(file).floats("x"), values)
+
+
+def test_parquet_with_long_identifiers(space: SearchSpace, codes: Codes, tmp_path: Path) -> None:
+    archs = [space.format(code) for code in codes]
+    frame = pd.DataFrame({"arch": archs, "accuracy": random_table(len(codes))["accuracy"]})
+    frame["identifier"] = 2**53 + 1 + frame.index.to_numpy()
+    frame.to_parquet(tmp_path / "ids.parquet")
+    with pytest.raises(TableError, match=r"'identifier'.*digits"):
+        import_table(tmp_path / "ids.parquet", space)
+    imported = import_table(tmp_path / "ids.parquet", space, options=ImportOptions(ignore=["identifier"]))
+    assert list(imported.table.metrics) == ["accuracy"]
+
+
+def test_digits_of_other_scripts_are_no_numbers(space: SearchSpace, tmp_path: Path) -> None:
+    path = write(tmp_path, f"{HEADER}{GOOD[0]},\u0661\u0662,1\n")
+    with pytest.raises(TableError, match="accuracy"):
+        import_table(path, space)

@@ -154,8 +154,10 @@ def test_what_can_not_be_joined(tmp_path: Path, two: list[str], nasbench201: Tab
         join_tables([two[0], "nasbench201"], name="both")
     with pytest.raises(UserError, match="two or more tables, got 1"):
         join_tables(two[:1], name="both")
-    with pytest.raises(UserError, match="both have a metric"):
+    with pytest.raises(UserError, match="the same table twice"):
         join_tables([two[0], two[0]], name="both")
+    with pytest.raises(UserError, match="both have a metric"):
+        join_tables([two[0], store(tmp_path / "again.parquet", TOY, "accuracy")], name="both")
     with pytest.raises(UserError, match="a prefix for 'c', which is not among the tables"):
         join_tables(two, name="both", prefixes={"c": "x"})
     with pytest.raises(UnknownNameError, match="unknown benchmark table 'nothing'"):

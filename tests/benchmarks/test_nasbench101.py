@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import pickle
 import random
 import re
@@ -28,6 +29,7 @@ from benchmarks.importers import import_official, nasbench101, nasbench101_table
 from benchmarks.importers.nasbench101_columns import HASHES
 from benchmarks.store import read_fields, read_header, verify_table
 from crlso.errors import TableError, UserError
+from crlso.runs.files import process_mark
 from crlso.spaces import NASBench101Space
 from crlso.spaces.nasbench101 import from_record, to_record
 from tests.benchmarks.samples_tfrecord import (
@@ -457,7 +459,8 @@ def test_a_killed_import_leaves_no_table_or_a_whole_one(tmp_path: Path, kills: i
             assert process.wait() == -signal.SIGKILL
         if "f" in available():
             assert verify_table(table).rows == 150
-    (data_folder() / f".aside-f.parquet-{process.pid}-01234567").touch()  # the last one's, half written
+    name = process_mark().replace(f"-{os.getpid()}@", f"-{process.pid}@")
+    (data_folder() / f".aside-f.parquet{name}").touch()  # the last one's, half written
     assert len(import_official(path, force=True)) == 150
     assert list(data_folder().iterdir()) == [table]
 

@@ -261,3 +261,21 @@ def test_nasbench101_from_its_official_file() -> None:
     assert [answer["asked"] == answer["arch"] for answer in (first, second)] == [False, True]
     assert "is the same network as this form, which the table holds" in ok("query", "energy_4V9E", TWINS[0])
     assert "which the table holds" not in ok("query", "energy_4V9E", TWINS[1])
+
+
+def test_options_that_would_be_without_effect_are_refused(files: Path) -> None:
+    official = str(data_file("nasbench101/energy_4V9E.tfrecord"))
+    for option in (["--metric", "x"], ["--unit", "a=b"], ["--maximize", "x"], ["--allow-missing"]):
+        assert f"{option[0]} does not go with this file" in fails("import", official, *option)
+    assert "leave --space away" in fails("import", official, "--space", "nasbench101")
+    refused = fails("import", "mine.csv", "--space", "tiny.yaml", "--unverified")
+    assert "--unverified does not go with this file" in refused
+    assert "crlso bench import mine.csv" in fails("info", "mine.csv")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and links as files")
+def test_files_that_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "neither a file nor a folder" in fails("import", "pipe.pth")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    fails("import", "loop.csv", "--space", "toy64")

@@ -70,7 +70,9 @@ def test_join_says_what_it_did() -> None:
 @pytest.mark.usefixtures("costs")
 def test_mistakes_are_one_line() -> None:
     assert "two or more tables" in fails("bench", "join", "nasbench201", "--name", "both")
-    clash = fails("bench", "join", "costs", "costs", "--name", "both")
+    assert "the same table twice" in fails("bench", "join", "costs", "costs", "--name", "both")
+    ok("bench", "join", "nasbench201", "costs", "--name", "both")
+    clash = fails("bench", "join", "costs", "both", "--name", "clash")
     assert "both have a metric 'latency'" in clash
     assert "--prefix takes TABLE=TEXT" in fails(
         "bench", "join", "nasbench201", "costs", "--name", "both", "--prefix", "x"

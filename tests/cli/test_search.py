@@ -85,7 +85,7 @@ def test_search_in_memory_says_so() -> None:
     [
         (
             ("--bench", "nasbench", "--metric", METRIC),
-            "unknown benchmark table 'nasbench'; known: nasbench201",
+            "unknown benchmark table 'nasbench'; known: analog_nasbench, nas_bench_graph, nasbench201",
         ),
         (
             ("--bench", "nasbench201", "--metric", "accuracy"),

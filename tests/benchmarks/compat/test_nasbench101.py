@@ -173,6 +173,22 @@ def test_query_draws_and_counts_as_officially(nasbench: api.NASBench, path: Path
     assert nasbench.get_budget_counters() == (0.0, 0)
 
 
+def test_epochs_may_be_a_float(nasbench: api.NASBench, path: Path) -> None:
+    """Officially they are looked up in a dictionary, where 108.0 is 108."""
+    fixed, computed = official(path)
+    module = next(iter(fixed))
+    spec = api.ModelSpec(fixed[module]["module_adjacency"], fixed[module]["module_operations"])
+    for epochs, stop_halfway in ((108.0, False), (np.float64(36), False), (np.int64(12), True), (4.0, True)):
+        random.seed(5)
+        found = quiet(nasbench, spec, epochs=epochs, stop_halfway=stop_halfway)
+        random.seed(5)
+        run = computed[module][epochs][random.randint(0, 2)]
+        assert found["test_accuracy"] == run[f"{'halfway' if stop_halfway else 'final'}_test_accuracy"]
+    assert nasbench.total_epochs_spent == 108 + 36 + 12 // 2 + 4 // 2
+    with pytest.raises(api.OutOfDomainError, match=r"epochs 108\.5"):
+        nasbench.query(spec, epochs=108.5)  # type: ignore[arg-type]
+
+
 def test_the_seed_chooses_the_runs(table: TableEvaluator, path: Path) -> None:
     fixed, computed = official(path)
     module = next(iter(fixed))

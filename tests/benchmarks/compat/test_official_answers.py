@@ -13,10 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nas_201_api
+import nats_bench
 import numpy as np
 import pytest
 
 from benchmarks.compat import MisleadingAnswerWarning, NASBench201API, create
+from benchmarks.compat.nasbench201 import NAS_BENCH_201_API_VERSION
+from benchmarks.compat.nats_bench import NATS_BENCH_API_VERSIONs, version
 from benchmarks.importers import import_official
 from crlso.errors import TableError
 from tests.benchmarks.compat.official import (
@@ -118,15 +122,20 @@ def pair(request: pytest.FixtureRequest, folder: Path) -> Pair:
 
 
 def both(pair: Pair | tuple[Any, Any], ask: Callable[[Any], Any]) -> None:
-    """Ask both with the same random numbers; where theirs refuses, ours does too."""
+    """Ask both with the same random numbers; where theirs refuses, ours does too, with an error of its kind.
+
+    The older package also refuses by ``assert``, and by a ``NameError`` where its messages have a slip.
+    """
     ours, theirs = (pair.ours, pair.theirs) if isinstance(pair, Pair) else pair
     random.seed(7)
     try:
         expected = ask(theirs)
-    except (ValueError, KeyError, AssertionError):
+    except (ValueError, KeyError, AssertionError, NameError) as error:
         random.seed(7)
-        with pytest.raises((ValueError, KeyError)):
+        kind = type(error) if isinstance(error, ValueError | KeyError) else ValueError
+        with pytest.raises(kind) as refused:
             ask(ours)
+        assert isinstance(refused.value, TableError)
         return
     random.seed(7)
     same(ask(ours), expected)
@@ -154,7 +163,7 @@ def test_architectures(pair: Pair) -> None:
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_more_info(pair: Pair, dataset: str) -> None:
     epochs = (None, 0, 1, 5, 10, 11, 12, 57, 88, 89, 90, 198, 199, 200, -1)
-    seeds = (True, False, 111, 777, 888, 999, 5)
+    seeds = (True, False, 111, 777, 888, 999, 5, np.int64(777))
     for hp, number, iepoch, which in itertools.product(pair.hps, NUMBERS, epochs, seeds):
         both(
             pair,
@@ -184,6 +193,10 @@ def test_costs_configurations_and_statistics(pair: Pair) -> None:
         both(pair, lambda api, n=number, d=dataset, h=hp: api.get_latency(n, d, h))
         both(pair, lambda api, n=number, d=dataset: api.get_net_config(n, d))
         both(pair, lambda api, n=number, d=dataset, h=hp: api.get_net_param(n, d, None, h))
+    for number, dataset in itertools.product((5, 11), ("cifar10", "svhn")):  # 5 has no results
+        both(pair, lambda api, n=number, d=dataset: api.get_net_config(n, d))
+        both(pair, lambda api, n=number, d=dataset: api.get_net_param(n, d, 1, pair.hps[-1]))
+        both(pair, lambda api, n=number, d=dataset: api.get_cost_info(n, d, pair.hps[-1]))
     for hp in pair.hps:
         both(pair, lambda api, h=hp: api.statistics("svhn", h))
         if isinstance(pair.theirs.evaluated_indexes, set):  # the older package counts over all and fails
@@ -199,6 +212,12 @@ def test_trainings(pair: Pair) -> None:
         assert ours.get_dataset_names() == theirs.get_dataset_names()
         assert ours.get_total_epoch() == theirs.get_total_epoch()
         assert repr(ours) == repr(theirs)
+        assert ours.arch_idx_str() == theirs.arch_idx_str() == f"{number:06d}"
+        for dataset in (*DATASETS, "nope", 5):
+            both((ours, theirs), lambda results, d=dataset: results.get_total_epoch(d))
+            for seed in (777, 1):
+                both((ours, theirs), lambda results, d=dataset, s=seed: results.get_net_param(d, s))
+        same_state(ours, theirs)
         assert set(ours.all_results) == set(theirs.all_results)
         for dataset in DATASETS:
             compare_dataset(ours, theirs, dataset, int(hp))
@@ -206,12 +225,37 @@ def test_trainings(pair: Pair) -> None:
             compare_training(ours.query(*key), theirs_one)
 
 
+def same_state(ours: Any, theirs: Any) -> None:
+    """The same content, of which nothing leads back into the view."""
+    found, expected = ours.state_dict(), theirs.state_dict()
+    for state in (found, expected):
+        state["all_results"] = {
+            key: one | {"eval_names": sorted(one["eval_names"])} for key, one in state["all_results"].items()
+        }
+    same(found, expected)
+    found["dataset_seed"].clear()
+    next(iter(found["all_results"].values()))["arch_config"].clear()
+    assert ours.dataset_seed == theirs.dataset_seed
+    same(
+        next(iter(ours.all_results.values())).arch_config, next(iter(theirs.all_results.values())).arch_config
+    )
+
+
 def compare_dataset(ours: Any, theirs: Any, dataset: str, epochs: int) -> None:
     assert ours.get_dataset_seeds(dataset) == theirs.get_dataset_seeds(dataset)
     same(ours.get_latency(dataset), theirs.get_latency(dataset))
     same(ours.get_compute_costs(dataset), theirs.get_compute_costs(dataset))
     for split, iepoch in itertools.product(SPLITS[dataset], (None, 0, 7, epochs - 1)):
-        for which in (False, True, *ours.get_dataset_seeds(dataset)):
+        for which in (
+            False,
+            True,
+            1,
+            np.int64(777),
+            np.True_,
+            777.0,
+            "777",
+            *ours.get_dataset_seeds(dataset),
+        ):
             both(
                 (ours, theirs),
                 lambda results, s=split, i=iepoch, w=which: results.get_metrics(dataset, s, i, w),
@@ -231,6 +275,9 @@ def compare_training(ours: Any, theirs: Any) -> None:
     same(ours.get_times(), theirs.get_times())
     assert ours.get_latency() == theirs.get_latency()
     assert sorted(ours.get_eval_set()) == sorted(theirs.get_eval_set())
+    if isinstance(theirs, nats_bench.ResultsCount):
+        for iepoch in (0, theirs.epochs - 1, theirs.epochs, -1):
+            both((ours, theirs), lambda result, i=iepoch: result.judge_valid(i))
     for iepoch in (None, 0, 3, theirs.epochs - 1, theirs.epochs, -1):
         both((ours, theirs), lambda result, i=iepoch: result.get_train(i))
         for split in ("valid", "x-valid", "x-test", "ori-test"):
@@ -311,7 +358,10 @@ def test_best(pair: Pair) -> None:
     splits = [
         *itertools.product(("cifar10", "cifar100", "ImageNet16-120"), ("train", "valid", "test")),
         ("cifar10-valid", "x-valid"),
+        ("cifar10-valid", "valid"),
+        ("cifar10-valid", "test"),
         ("cifar100", "ori-test"),
+        ("svhn", "test"),
     ]
     for hp, (dataset, split) in itertools.product(pair.hps, splits):
         both(pair, lambda api, d=dataset, s=split, h=hp: api.find_best(d, s, hp=h))
@@ -320,6 +370,22 @@ def test_best(pair: Pair) -> None:
                 pair,
                 lambda api, d=dataset, s=split, h=hp, k=name, v=limit: api.find_best(d, s, hp=h, **{k: v}),
             )
+
+
+def test_what_the_api_says_of_itself(pair: Pair) -> None:
+    assert NATS_BENCH_API_VERSIONs == nats_bench.NATS_BENCH_API_VERSIONs
+    assert version() == nats_bench.version()
+    assert NAS_BENCH_201_API_VERSION == nas_201_api.NAS_BENCH_201_API_VERSION
+    if not isinstance(pair.theirs.evaluated_indexes, set):
+        with pytest.raises(NameError):  # why ours has no such method
+            pair.theirs.query_meta_info_by_index(11).show()
+        return
+    names = (
+        "search_space_name full_train_epochs full_epochs_in_paper is_size is_topology archive_dir fast_mode"
+    )
+    for name in names.split():
+        found, expected = getattr(pair.ours, name), getattr(pair.theirs, name)
+        assert (type(found), found) == (type(expected), expected), name
 
 
 def test_texts_of_architectures(pair: Pair) -> None:
