@@ -30,6 +30,7 @@ from crlso.spaces import space_to_dict
 IMPORTER = "crlso.build/1"
 FOLDER_SUFFIX = ".building"
 JOURNAL = "trainings.jsonl"
+MOST_TRAININGS = 10_000_000
 
 Engine = Callable[[Sequence[Task], Any], Iterator[tuple[int, Any]]]
 """Does tasks with what they share, and yields number and result of each as it ends."""
@@ -55,6 +56,8 @@ class BuildSettings:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise UserError(f"seeds must be different numbers from 0 on, at least one; got {self.seeds}")
+        if self.sample_seed < 0:
+            raise UserError(f"the seed of the sample must be 0 or more, got {self.sample_seed}")
         if self.unique not in ("exact", "code"):
             raise UnknownNameError("rule of sameness", self.unique, ("exact", "code"))
 
@@ -102,7 +105,7 @@ def build_table(
     Raises:
         TableError: A table of this name exists.
         RunError: An unfinished build of other settings, another process at work on it, or disk trouble.
-        UserError: A space that no table can have, or what the engine reports.
+        UserError: A space that no table can have, too many trainings, or what the engine reports.
     """
     # Here, not above: a run's folder brings torch with it.
     from crlso.runs.directory import locked
@@ -114,6 +117,11 @@ def build_table(
     if finished is not None and not folder.exists():
         return finished
     plan = _Plan(trainer, settings, _choose(trainer, settings))
+    if plan.count > MOST_TRAININGS:
+        raise UserError(
+            f"{plan.count:,} trainings are too many for a table, up to {MOST_TRAININGS:,};"
+            " take fewer seeds or a sample"
+        )
     with locked(folder):
         # By the process that had the lock before, or by one that was killed before it could tidy up.
         if (finished := _finished(path, config, force)) is not None:
@@ -180,7 +188,7 @@ def _claim(folder: Path, config: Mapping[str, Any], force: bool) -> None:
     """The folder holds this build from now on.
 
     Raises:
-        RunError: It holds another one.
+        RunError: It holds another one, of which something is trained already.
     """
     from crlso.runs.config import FILE_NAME, holds_same, write_config
 
@@ -188,12 +196,22 @@ def _claim(folder: Path, config: Mapping[str, Any], force: bool) -> None:
         if holds_same(folder, config):
             return
     except RunError as error:
-        if not force:
+        if not force and not _nothing_trained(folder):
             raise RunError(f"{error}; --force drops what is there, --name takes another name") from error
         # The settings go last: without them a killed process would leave a journal that is nobody's.
         for file in (JOURNAL, FILE_NAME):
             (folder / file).unlink(missing_ok=True)
     write_config(folder, config)
+
+
+def _nothing_trained(folder: Path) -> bool:
+    """Whether it is a build's folder that holds no training: of a build that failed at its first one."""
+    from crlso.runs.config import FILE_NAME
+
+    if not (folder / FILE_NAME).is_file():
+        return False
+    with Journal(folder / JOURNAL) as journal:
+        return not journal.records
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +226,11 @@ class _Plan:
     def networks(self) -> int:
         """Number of architectures that are trained."""
         return len(np.unique(self.chosen.trained))
+
+    @property
+    def count(self) -> int:
+        """Number of trainings."""
+        return self.networks * len(self.trainer.fidelities) * len(self.settings.seeds)
 
     def trainings(self) -> Iterator[Training]:
         """All that the table needs; whole architectures one after the other, short trainings first."""

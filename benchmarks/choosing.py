@@ -53,10 +53,10 @@ def sample(space: SearchSpace, n: int, *, seed: int, unique: Unique) -> Chosen:
     ``space.sample``, of each class the first that comes; large classes are then more likely.
 
     Raises:
-        UserError: Fewer than one, or more than there are.
+        UserError: Fewer than one, more than there are, or more than a million.
     """
-    if n < 1:
-        raise UserError(f"a sample needs 1 architecture or more, got {n}")
+    if not 1 <= n <= MOST_ROWS:
+        raise UserError(f"a sample needs 1 architecture or more, up to {MOST_ROWS:,}; got {n}")
     rng = np.random.default_rng(seed)
     if space.size <= MOST_ROWS:
         everything = whole_space(space, unique)

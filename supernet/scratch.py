@@ -18,7 +18,7 @@ from crlso.spaces.codes import as_code
 from supernet.data.splits import Splits
 from supernet.networks import CellNetwork, Skeleton, initialise
 from supernet.networks.operations import check_operations
-from supernet.training import Trained, TrainSettings, train
+from supernet.training import Trained, TrainSettings, check_enough, train
 
 # Part of what pins results down: raise it with every change that alters a number.
 VERSION: Final = "crlso.scratch/1"
@@ -42,8 +42,9 @@ class ScratchTrainer:
             on one kind of processor with one version of torch.
 
     Raises:
-        UserError: Operations that no network can be built from, fidelities that are not increasing, or a
-            device that is not there.
+        UserError: Operations that no network can be built from, fidelities that are not increasing, more
+            stages than the images can be halved for, fewer than two training images, or a device that is not
+            there or computes nothing (``meta``).
 
     Example:
         >>> from crlso.spaces import EdgeCellSpace
@@ -69,6 +70,9 @@ class ScratchTrainer:
             object.__setattr__(self, "fidelities", (self.settings.epochs,))
         if self.fidelities[0] < 1 or sorted(set(self.fidelities)) != list(self.fidelities):
             raise UserError(f"fidelities must be increasing numbers of epochs, got {self.fidelities}")
+        replace(self.settings, epochs=self.fidelities[-1])  # refuses too many
+        self.skeleton.check_image(self.splits.size)
+        check_enough(self.splits)
 
     @property
     def name(self) -> str:
@@ -161,12 +165,23 @@ class ScratchTrainer:
 
         Raises:
             ArchitectureError: A code that is none of the space.
-            UserError: Not one of ``fidelities``, or a seed below 0.
+            UserError: Not one of ``fidelities``, a seed below 0, or a network too large for the memory.
         """
         self._check(epochs)
         if seed < 0:
             raise UserError(f"a seed must be 0 or more, got {seed}")
         row = as_code(code, self.cells.cardinalities)
+        try:
+            return self._train(row, epochs, seed)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            raise UserError(
+                f"not enough memory on {self.device} to train a network of {_listed(asdict(self.skeleton))}"
+                f" with batches of {self.settings.batch}; take smaller ones, or fewer at a time"
+            ) from error
+
+    def _train(self, row: Code, epochs: int, seed: int) -> TrainedRecord:
         weights, batches = (_generator(seed, stream) for stream in range(2))
         network = CellNetwork(
             self.cells, row, self.skeleton, inputs=self.splits.channels, classes=self.splits.classes
@@ -190,10 +205,15 @@ class ScratchTrainer:
 
 def _check_device(name: str) -> None:
     try:
-        torch.empty(0, device=name)
+        torch.ones(1, device=name).sum().item()  # a number has to come out: there are devices of shapes alone
     except (RuntimeError, AssertionError) as error:  # no such device, or a torch without support for it
         reason = str(error).split("\n", maxsplit=1)[0]
         raise UserError(f"can not compute on device {name!r} ({reason}); cpu is always there") from error
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Torch has an exception of its own on accelerators only; on a CPU it is told by the words."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:

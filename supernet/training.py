@@ -25,6 +25,7 @@ from supernet.data.splits import Part, Splits
 
 Augmentation = Literal["none", "shift"]
 
+MOST_EPOCHS = 100_000
 _EVALUATION_BATCH = 1000
 
 
@@ -33,7 +34,7 @@ class TrainSettings:
     """How a network is trained; the seed is given to :func:`train`.
 
     Attributes:
-        epochs: Passes over the training part.
+        epochs: Passes over the training part, up to 100,000.
         batch: Images a step, at most.
         learning_rate: Of the first step; falls to 0 along a cosine, step by step.
         momentum: Of SGD.
@@ -58,6 +59,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2:
             raise UserError(f"epochs must be 1 or more and batch 2 or more, got {self.epochs}, {self.batch}")
+        if self.epochs > MOST_EPOCHS:
+            raise UserError(f"epochs must be {MOST_EPOCHS:,} or fewer, got {self.epochs:,}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise UserError(f"learning_rate must be positive, got {self.learning_rate}")
         if not 0 <= self.momentum < 1 or not 0 <= self.label_smoothing < 1 or not self.weight_decay >= 0:
@@ -136,10 +139,19 @@ def train(
     Raises:
         UserError: Fewer than two training images.
     """
-    if len(splits.train) < 2:
-        raise UserError("training needs two images or more, for the normalisation of batches")
+    check_enough(splits)
     with _one_thread(device):
         return _train(network, splits, settings, device, generator)
+
+
+def check_enough(splits: Splits) -> None:
+    """Whether networks can be trained on the data.
+
+    Raises:
+        UserError: Fewer than two training images.
+    """
+    if len(splits.train) < 2:
+        raise UserError("training needs two images or more, for the normalisation of batches")
 
 
 def _train(

@@ -30,6 +30,7 @@ SURROGATE = "surrogate"
 MOST_ROWS = 10_000
 """Training rows at most, unless stated: memory grows as their square, time as their third power."""
 
+MOST_SPLITS = 1000
 _LEAST_ROWS = 20
 _LEAST_CHECKED = 3
 
@@ -56,11 +57,14 @@ class FitOptions:
     baselines: bool = True
 
     def __post_init__(self) -> None:
-        if not self.held_out > 0 or (self.held_out >= 1 and self.held_out != int(self.held_out)):
+        whole = math.isfinite(self.held_out) and self.held_out == int(self.held_out)
+        if not (0 < self.held_out < 1 or (self.held_out >= 1 and whole)):
             raise UserError(f"held out: {self.held_out}; a number of architectures, or a share below 1")
         for name, value, least in (("train", self.train, _LEAST_ROWS), ("splits", self.splits, 1)):
             if value < least:
                 raise UserError(f"{name} is {value}; at least {least}")
+        if self.splits > MOST_SPLITS:
+            raise UserError(f"splits is {self.splits}; at most {MOST_SPLITS}")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}; at least 0")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from crlso.cli.common import ForceOption, JsonOption, print_json, user_errors
+from crlso.cli.common import ForceOption, JsonOption, print_json, quoted, user_errors, whole_number
 from crlso.cli.search import parse_seeds
 from crlso.errors import UnknownNameError, UserError
 
@@ -193,10 +193,13 @@ def _tell(built: Built, trainer: Trainer, *, json: bool) -> None:
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     """Whole numbers with commas between."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise UserError(f"{option} {text!r}; write whole numbers with commas between, such as 4,12")
-    return tuple(map(int, parts))
+    numbers: list[int] = []
+    for part in text.split(","):
+        number = whole_number(part.strip())
+        if number is None:
+            raise UserError(f"{option} {quoted(text)}; write whole numbers with commas between, such as 4,12")
+        numbers.append(number)
+    return tuple(numbers)
 
 
 def _limits(text: str | None) -> tuple[int | None, ...]:
@@ -204,5 +207,5 @@ def _limits(text: str | None) -> tuple[int | None, ...]:
         return (None, None, None)
     limits = _numbers("--limit", text)
     if len(limits) != 3:
-        raise UserError(f"--limit {text!r}; write three numbers: TRAINING,VALIDATION,TEST images")
+        raise UserError(f"--limit {quoted(text)}; write three numbers: TRAINING,VALIDATION,TEST images")
     return limits

@@ -15,6 +15,9 @@ from crlso.runs.files import explain_os_error
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 
+_MOST_DIGITS = 18  # fits into 64 bits
+_SHOWN = 40
+
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
@@ -38,6 +41,23 @@ def user_errors(on_interrupt: str = "interrupted") -> Iterator[None]:
     except KeyboardInterrupt as error:
         typer.echo(f"\n{on_interrupt}", err=True)
         raise typer.Exit(INTERRUPTED_STATUS) from error
+
+
+def whole_number(text: str) -> int | None:
+    """The number that plain digits stand for; ``None`` where they are none, or more than 18.
+
+    Example:
+        >>> whole_number("12"), whole_number("-1"), whole_number("9" * 5000)
+        (12, None, None)
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        return None
+    return int(text)
+
+
+def quoted(text: str) -> str:
+    """What a user wrote, shortened to fit into one line."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def print_json(data: Any) -> None:

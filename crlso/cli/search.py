@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.common import JsonOption, print_json, quoted, user_errors, whole_number
 from crlso.errors import UserError
 from crlso.protocols import Rule
 from crlso.search import METHODS
 
 if TYPE_CHECKING:
     from crlso.runs import SearchResult
+
+MOST_SEEDS = 100_000
 
 METHOD_LIST = "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
 
@@ -152,26 +154,34 @@ def parse_seeds(text: str) -> list[int]:
     """Seeds from ``30`` (0 to 29), ``1000-1019`` or ``3,5,8``.
 
     Raises:
-        UserError: It is none of these.
+        UserError: It is none of these, or there are more than :data:`MOST_SEEDS`.
 
     Example:
         >>> parse_seeds("3"), parse_seeds("7-9"), parse_seeds("3,5,8")
         ([0, 1, 2], [7, 8, 9], [3, 5, 8])
     """
-    mistake = UserError(f"--seeds {text!r}; write a number (30), a range (1000-1019) or a list (3,5,8)")
-    parts = [part.split("-") for part in text.split(",")]
-    if not all(number.isascii() and number.isdecimal() for part in parts for number in part):
-        raise mistake
-    numbers = [[int(number) for number in part] for part in parts]
+    mistake = f"--seeds {quoted(text)}; write a number (30), a range (1000-1019) or a list (3,5,8)"
+    numbers: list[list[int]] = []
+    for part in text.split(","):
+        numbers.append([])
+        for word in part.split("-"):
+            number = whole_number(word)
+            if number is None:
+                raise UserError(mistake)
+            numbers[-1].append(number)
+    seeds: Sequence[int]
     match numbers:
         case [[count]] if count > 0:
-            return list(range(count))
+            seeds = range(count)
         case [[first, last]] if first <= last:
-            return list(range(first, last + 1))
+            seeds = range(first, last + 1)
         case [[_], *_] if len(numbers) > 1 and all(len(part) == 1 for part in numbers):
-            return [part[0] for part in numbers]
+            seeds = [part[0] for part in numbers]
         case _:
-            raise mistake
+            raise UserError(mistake)
+    if len(seeds) > MOST_SEEDS:
+        raise UserError(f"--seeds {quoted(text)} are {len(seeds):,} seeds; at most {MOST_SEEDS:,}")
+    return list(seeds)
 
 
 def _methods(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -20,15 +20,21 @@ from crlso.spaces.codes import as_codes
 from supernet.networks.cell import EdgeCell
 from supernet.networks.operations import OPERATIONS, ReLUConvBN, check_operations
 
+MOST_CHANNELS: Final = 4096
+MOST_CELLS: Final = 100
+
 
 @dataclass(frozen=True)
 class Skeleton:
     """Sizes of the network around the cells (Dong and Yang 2020, figure 1).
 
     Attributes:
-        channels: Of the first stage; every later stage has twice those of the one before.
-        cells: Per stage; all have the same code, each its own weights.
+        channels: Of the first stage; every later stage has twice those of the one before, up to 4096.
+        cells: Per stage, up to 100; all have the same code, each its own weights.
         stages: Number of stages; a residual block that halves the image stands between two of them.
+
+    Raises:
+        UserError: A size outside these bounds.
     """
 
     channels: int = 16
@@ -39,6 +45,27 @@ class Skeleton:
         for name, value in (("channels", self.channels), ("cells", self.cells), ("stages", self.stages)):
             if value < 1:
                 raise UserError(f"a network's {name} must be 1 or more, got {value}")
+        if self.cells > MOST_CELLS:
+            raise UserError(f"a network's cells per stage must be {MOST_CELLS} or fewer, got {self.cells}")
+        # No powers of unbounded numbers: every stage doubles, so that there are few of them.
+        if self.stages > MOST_CHANNELS.bit_length() or self.channels << (self.stages - 1) > MOST_CHANNELS:
+            raise UserError(
+                f"a network's last stage can have up to {MOST_CHANNELS} channels; {self.channels} in the"
+                f" first of {self.stages} stages, doubled with each, are more"
+            )
+
+    def check_image(self, size: tuple[int, int]) -> None:
+        """Every reduction must have something to halve.
+
+        Raises:
+            UserError: More stages than images of this size (height, width) have halvings, and one.
+        """
+        most = (max(size) - 1).bit_length() + 1
+        if self.stages > most:
+            raise UserError(
+                f"a network for images of {size[0]}x{size[1]} can have up to {most} stages (each halves the"
+                f" image), got {self.stages}"
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -211,6 +211,26 @@ def test_unfinished_work_of_other_settings_is_not_mixed_in(own_data_folder: Path
     assert build(force=True).header.source == {"trainer": "fake/1"}
 
 
+def test_a_build_that_failed_at_its_first_training_does_not_keep_the_name(own_data_folder: Path) -> None:
+    def failing(tasks: Sequence[Task], shared: Any) -> Iterator[tuple[int, Any]]:
+        raise UserError("no memory")
+
+    with pytest.raises(UserError, match="no memory"):
+        build_table(Fake(), name="t", settings=BuildSettings(seeds=(0, 1)), engine=failing)
+    assert (own_data_folder / "t.building" / "config.yaml").exists()
+    built = build(trainer=Fake("2"), seeds=(0,))
+    assert built.done_now == built.trainings
+    assert built.header.source == {"trainer": "fake/2"}
+
+
+def test_a_folder_that_no_build_made_is_left_alone(own_data_folder: Path) -> None:
+    (own_data_folder / "t.building").mkdir()
+    (own_data_folder / "t.building" / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match="is no run directory"):
+        build()
+    assert (own_data_folder / "t.building" / "letter.txt").read_text() == "dear"
+
+
 def test_only_one_process_builds_a_table(own_data_folder: Path) -> None:
     def nested(tasks: Sequence[Task], shared: Any) -> Iterator[tuple[int, Any]]:
         with pytest.raises(RunError, match="another process is at work"):
@@ -252,6 +272,7 @@ def test_a_sample_of_a_large_space() -> None:
         ({"seeds": ()}, "at least one"),
         ({"seeds": (1, 1)}, "different"),
         ({"seeds": (-1,)}, "from 0 on"),
+        ({"sample_seed": -1}, "seed of the sample must be 0 or more"),
         ({"sample": 0}, "1 architecture or more"),
         ({"sample": 28}, "more than the [0-9]+ different architectures"),
     ],
@@ -261,6 +282,16 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
         build(**settings)
     with pytest.raises(UnknownNameError, match="rule of sameness"):
         build(unique="official")
+
+
+def test_more_trainings_than_a_table_takes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, own_data_folder: Path
+) -> None:
+    most = build(name="counted").trainings
+    monkeypatch.setattr("benchmarks.building.MOST_TRAININGS", most - 1)
+    with pytest.raises(UserError, match=f"{most:,} trainings are too many"):
+        build()
+    assert not (own_data_folder / "t.building").exists()
 
 
 def test_built_in_names_are_refused() -> None:

@@ -160,6 +160,24 @@ def test_a_sample_says_before_the_work_what_it_is() -> None:
         (("two.yaml", "--all", "--engine", "slurm"), "unknown engine 'slurm'; known: local, ray"),
         (("two.yaml", "--all", "--address", "auto"), "needs --engine ray"),
         (("two.yaml", "--all", "--jobs", "0"), "--jobs must be 1 or more"),
+        (
+            ("two.yaml", "--sample", "2", "--sample-seed", "-1"),
+            "seed of the sample must be 0 or more, got -1",
+        ),
+        (("two.yaml", "--sample", "9" * 30), "up to 1,048,576"),
+        (("two.yaml", "--all", "--seeds", "99999999999"), "99,999,999,999 seeds; at most 100,000"),
+        (("two.yaml", "--all", "--seeds", "9" * 5000), "write a number (30)"),
+        (("nasbench201", "--all", "--seeds", "2000"), "trainings are too many"),
+        (("two.yaml", "--all", "--epochs", "9" * 5000), "write whole numbers"),
+        (("two.yaml", "--all", "--epochs", "9" * 18), "epochs must be 100,000 or fewer"),
+        (("two.yaml", "--all", "--epochs", "9" * 20), "write whole numbers"),
+        (("two.yaml", "--all", "--limit", f"1,1,{'9' * 5000}"), "write whole numbers"),
+        (("two.yaml", "--all", "--limit", "1,1,1"), "training needs two images or more"),
+        (("two.yaml", "--all", "--channels", "99999999"), "up to 4096 channels; 99999999 in the first of 2"),
+        (("two.yaml", "--all", "--cells", "100000"), "cells per stage must be 100 or fewer"),
+        (("two.yaml", "--all", "--stages", "40"), "up to 4096 channels"),
+        (("two.yaml", "--all", "--stages", "5"), "images of 8x8 can have up to 4 stages"),
+        (("two.yaml", "--all", "--device", "meta"), "can not compute on device 'meta'"),
         (("two.yaml", "--all", "--unique", "official"), "unknown rule of sameness"),
         (("two.yaml", "--sample", "4"), "more than the 3 different architectures"),
         (("nasbench101", "--all"), "can be built for spaces with an operation on every edge"),
@@ -169,7 +187,9 @@ def test_a_sample_says_before_the_work_what_it_is() -> None:
 def test_mistakes_are_one_line_and_leave_nothing(
     words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    assert message in fails(*words, "--name", "t")
+    told = fails(*words, "--name", "t")
+    assert message in told
+    assert len(told) < 300
     assert not (tmp_path / "tables").exists()
 
 

@@ -44,9 +44,13 @@ def test_from_fit_to_query() -> None:
 def test_mistakes_are_one_line() -> None:
     assert "unknown metric" in fails("fit-surrogate", "nasbench201", "--metric", "no")
     assert "write TABLE:METRIC" in fails(*FIT, "--check", "nasbench201")
-    assert "held out" in fails("fit-surrogate", "nasbench201", "--metric", ACCURACY, "--held-out", "0")
+    for held_out in ("0", "inf", "nan", "1.5"):
+        assert "held out" in fails(*FIT, "--held-out", held_out)
+    assert "at most 1000" in fails(*FIT, "--splits", "99999999999")
     ok(*FIT, "--no-baselines")
     assert "exists already" in fails(*FIT)
+    taken = fails("build", "nasbench201", "--name", "surrogate-nasbench201", "--sample", "2", "--force")
+    assert "'surrogate-nasbench201' is the name of" in taken
     assert "is a surrogate; this needs a table" in fails("export", "surrogate-nasbench201", "x.csv")
     assert "is a surrogate; this needs a table" in fails(
         "fit-surrogate", "surrogate-nasbench201", "--metric", "x"

@@ -174,9 +174,19 @@ def test_seeds(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "3-1", "a", "1,2-3", "1-2-3", "1,,2", "1.5", "\u0663"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "3-1", "a", "1,2-3", "1-2-3", "1,,2", "1.5", "\u0663", "9" * 5000]
+)
 def test_seeds_refused(text: str) -> None:
-    with pytest.raises(UserError, match="write a number"):
+    with pytest.raises(UserError, match="write a number") as caught:
+        parse_seeds(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["99999999999", "100001", "5-100005", "0," * 100_000 + "0"])
+def test_more_seeds_than_anybody_runs_are_refused(text: str) -> None:
+    assert len(parse_seeds("5-100004")) == 100_000
+    with pytest.raises(UserError, match="; at most 100,000"):
         parse_seeds(text)
 
 

@@ -117,3 +117,13 @@ def test_what_can_not_be_built_is_refused() -> None:
         EdgeCell(SPACE, np.array([0, 0, 9]), 4)
     with pytest.raises(UserError, match="cells must be 1 or more"):
         Skeleton(cells=0)
+    with pytest.raises(UserError, match="cells per stage must be 100 or fewer"):
+        Skeleton(cells=101)
+    for sizes in ((4097, 1, 1), (10**30, 1, 1), (16, 1, 10), (1, 1, 10**30)):
+        with pytest.raises(UserError, match="last stage can have up to 4096 channels"):
+            Skeleton(*sizes)
+    assert Skeleton(16, 100, 9).widths[-1] == 4096
+    for size, most in (((1, 1), 1), ((2, 1), 2), ((7, 7), 4), ((8, 8), 4), ((28, 28), 6)):
+        Skeleton(1, 1, most).check_image(size)
+        with pytest.raises(UserError, match=f"up to {most} stages"):
+            Skeleton(1, 1, most + 1).check_image(size)

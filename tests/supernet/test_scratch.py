@@ -139,6 +139,27 @@ def test_the_fingerprint_tells_trainers_apart(changed: Any) -> None:
     assert trainer().fingerprint == trainer().fingerprint
 
 
+def test_as_many_stages_as_the_image_has_halvings() -> None:
+    one = ScratchTrainer(SPACE, small(), TrainSettings(epochs=1), Skeleton(1, 1, 4))
+    assert not one.train(CONV, epochs=1, seed=0).failed
+
+
+def test_too_little_memory_is_a_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*arguments: Any, **options: Any) -> None:
+        torch.empty(1 << 55)  # torch's own words
+
+    monkeypatch.setattr("supernet.scratch.train", greedy)
+    with pytest.raises(UserError, match="not enough memory on cpu to train a network of channels 4, cells 1"):
+        trainer().train(CONV, epochs=2, seed=0)
+
+    def wrong(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("supernet.scratch.train", wrong)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        trainer().train(CONV, epochs=2, seed=0)
+
+
 def test_wrong_questions_are_refused() -> None:
     with pytest.raises(UserError, match="does not train for 3 epochs; it does for 1, 2"):
         trainer().train(CONV, epochs=3, seed=0)
@@ -150,6 +171,20 @@ def test_wrong_questions_are_refused() -> None:
         ScratchTrainer(SPACE, small(), fidelities=(4, 2))
     with pytest.raises(UserError, match="can not compute on device 'tpu'"):
         ScratchTrainer(SPACE, small(), device="tpu")
-    for wrong in ({"epochs": 0}, {"learning_rate": math.nan}, {"momentum": 1.0}, {"augmentation": "mix"}):
+    with pytest.raises(UserError, match="can not compute on device 'meta'"):
+        ScratchTrainer(SPACE, small(), device="meta")
+    with pytest.raises(UserError, match="100,000 or fewer"):
+        ScratchTrainer(SPACE, small(), fidelities=(4, 10**20))
+    with pytest.raises(UserError, match="8x8 can have up to 4 stages"):
+        ScratchTrainer(SPACE, small(), skeleton=Skeleton(4, 1, 5))
+    with pytest.raises(UserError, match="two images or more"):
+        ScratchTrainer(SPACE, split(load("digits"), SplitSettings(limits=(1, 1, 1))))
+    for wrong in (
+        {"epochs": 0},
+        {"epochs": 100_001},
+        {"learning_rate": math.nan},
+        {"momentum": 1.0},
+        {"augmentation": "mix"},
+    ):
         with pytest.raises(UserError):
             TrainSettings(**wrong)  # type: ignore[arg-type]
