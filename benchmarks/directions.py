@@ -10,8 +10,8 @@ Direction = Literal["max", "min"]
 # fmt: off
 _SMALLER = frozenset({
     "loss", "error", "err", "regret", "mse", "rmse", "mae", "nll", "bpc", "bpb", "perplexity", "ppl", "fid",
-    "latency", "lat", "ms", "delay", "time", "runtime", "duration", "second", "seconds", "sec", "energy", "mj",
-    "power", "cost",
+    "latency", "lat", "ms", "delay", "time", "runtime", "duration", "second", "seconds", "sec", "energy",
+    "mj", "power", "cost",
     "param", "params", "parameter", "parameters", "weights", "size", "memory", "mem",
     "flop", "flops", "mflops", "gflops", "mac", "macs", "madds",
 })
