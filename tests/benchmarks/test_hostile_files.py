@@ -25,6 +25,7 @@ from benchmarks.importers import import_official
 from benchmarks.store import verify_table
 from crlso.cli.main import app
 from crlso.errors import TableError, UserError
+from tests.benchmarks.mutations import mutated
 from tests.benchmarks.samples_nats import pickled_table, write_pth
 from tests.benchmarks.samples_official import FORMS, Form, packed, saved, unchanged
 from tests.source import ROOT
@@ -192,32 +193,6 @@ def same_or_refused(path: Path, original: Path, form: Form) -> bool:
         assert table_header("changed").verified == ""
     user_path("changed").unlink()
     return True
-
-
-def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """Bits, bytes and stretches changed, lost, doubled or moved, in one to three places."""
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 4))):
-        place = int(rng.integers(len(changed)))
-        if rng.random() < 0.5:  # the beginning has more variety than the long curves
-            place = int(place * rng.random() ** 4)
-        match int(rng.integers(6)):
-            case 0:
-                changed[place] ^= 1 << int(rng.integers(8))
-            case 1:
-                changed[place] = int(rng.integers(256))
-            case 2:
-                del changed[place : place + int(rng.integers(1, 200))]
-            case 3:
-                changed[place:place] = rng.bytes(int(rng.integers(1, 200)))
-            case 4:
-                del changed[max(place, 1) :]
-            case _:
-                other = int(rng.integers(len(changed)))
-                changed[place : place + 100] = changed[other : other + 100]
-        if len(changed) < 2:
-            break
-    return bytes(changed)
 
 
 @pytest.mark.parametrize("count", [25, pytest.param(500, marks=pytest.mark.slow)])
