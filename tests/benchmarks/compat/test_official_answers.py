@@ -411,8 +411,13 @@ def test_show_prints_all_lines(pair: Pair) -> None:
 
 
 def test_a_table_is_not_an_official_file(folder: Path) -> None:
-    with pytest.raises(TableError, match=r"convert it once with: crlso bench import x\.pth"):
-        NASBench201API("x.pth")
+    with pytest.raises(TableError, match=r"there is no file .*x\.pth"):
+        NASBench201API(str(folder / "x.pth"))
+    (folder / "x.pth").write_bytes(b"")
+    with pytest.raises(TableError, match=r"convert it once with: crlso bench import .*x\.pth"):
+        NASBench201API(str(folder / "x.pth"))
+    with pytest.raises(TableError, match="built-in table 'nasbench201' has no single trainings with curves"):
+        NASBench201API("nasbench201")
     with pytest.raises(TableError, match="not imported from NAS-Bench-201"):
         create(_other_table(folder), "tss")
 
