@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -17,7 +18,10 @@ class UnknownNameError(UserError, LookupError):
     """A name (metric, method, benchmark, space, setting) that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known)) or '(none)'}")
+        names = sorted(known)
+        close = get_close_matches(name, names, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(names) or '(none)'}{hint}")
 
 
 class TableError(UserError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 
@@ -10,5 +11,8 @@ class MisleadingAnswerWarning(UserWarning):
 
 
 def warn_misleading(message: str) -> None:
-    """Warn at the line of the user's script that asked (two levels above the view's own method)."""
-    warnings.warn(message, MisleadingAnswerWarning, stacklevel=4)
+    """Warn at the line of the user's script that asked: the innermost one outside of the views."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("benchmarks.compat"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, MisleadingAnswerWarning, stacklevel=level)

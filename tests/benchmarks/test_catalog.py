@@ -11,7 +11,7 @@ import pytest
 from benchmarks.catalog import claimed_path, load, new_path
 from benchmarks.exporting import export_table
 from benchmarks.importing import import_table
-from crlso.errors import RunError, TableError
+from crlso.errors import RunError, TableError, UnknownNameError
 from crlso.spaces import get_space
 from tests.source import ROOT
 
@@ -73,3 +73,13 @@ def test_a_data_folder_that_is_a_file(home: Path) -> None:
     home.write_text("")
     with pytest.raises(RunError, match="can not make the folder"):
         import_table(EXAMPLE, SPACE, name="t")
+
+
+def test_a_name_that_is_nearly_right_is_offered(home: Path) -> None:
+    del home
+    with pytest.raises(
+        UnknownNameError, match=r"unknown benchmark table 'nasbench210'; known: .*nasbench201"
+    ):
+        load("nasbench210")
+    with pytest.raises(UnknownNameError, match=r"did you mean 'cifar10/valid_accuracy@200'\?"):
+        load("nasbench201").column("cifar10/valid_accuracy")

@@ -332,6 +332,10 @@ def test_costs_that_differ_between_seeds(folder: Path, *, newer: bool) -> None:
         said = [w for w in caught if issubclass(w.category, MisleadingAnswerWarning)]
         assert len(said) == (0 if newer or number == 284 else 1)
         assert all("params of architecture" in str(w.message) for w in said)
+    if not newer:
+        with pytest.warns(MisleadingAnswerWarning) as warned:
+            pair.ours.query_by_arch(pair.ours.arch(0), "200")  # many calls deep
+        assert {Path(each.filename) for each in warned} == {Path(__file__)}
 
 
 def test_descriptions(pair: Pair) -> None:
