@@ -117,7 +117,7 @@ class NASBench101Space:
         return read_cell(text)
 
     def format(self, code: ArrayLike) -> str:
-        """JSON with all 7 vertices, those without a part in the cell included."""
+        """JSON of the matrix and the operations; the last vertices without edges are left out."""
         return cell_text(code_tools.as_code(code, CARDINALITIES))
 
     def sample(self, n: int, rng: np.random.Generator) -> Codes:

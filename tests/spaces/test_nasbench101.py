@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 
@@ -99,6 +100,7 @@ def pruned_graph(space, code):
     cell = json.loads(space.format(code))
     graph = nx.from_numpy_array(np.array(cell["matrix"]), create_using=nx.DiGraph)
     nx.set_node_attributes(graph, dict(enumerate(cell["ops"])), "op")
+    graph = nx.relabel_nodes(graph, {len(cell["ops"]) - 1: 6})  # the output, also of smaller cells
     between = (nx.descendants(graph, 0) | {0}) & (nx.ancestors(graph, 6) | {6})
     return graph.subgraph(between if {0, 6} <= between else [])
 
@@ -246,4 +248,15 @@ def test_repair_keeps_as_many_edges_as_may_be(space):
     repaired = space.repair(full)
     assert repaired[0, :21].sum() == 9
     empty = space.repair(np.zeros((1, 26), dtype=int))
-    assert json.loads(space.format(empty[0]))["matrix"][0] == [0, 0, 0, 0, 0, 0, 1]
+    assert space.format(empty[0]) == '{"matrix":[[0,1],[0,0]],"ops":["input","output"]}'
+
+
+def test_texts_have_no_more_vertices_than_it_takes(space):
+    asked = '{"matrix":[[0,1,1,0],[0,0,0,1],[0,0,0,1],[0,0,0,0]],"ops":["input",%s,"output"]}'
+    for first, second in itertools.product(OPERATIONS, repeat=2):
+        text = asked % f'"{first}","{second}"'
+        assert space.format(space.parse(text)) == text
+    for code in space.sample(500, np.random.default_rng(3)):
+        text = space.format(code)
+        assert (space.parse(text) == code).all()
+        assert len(json.loads(text)["ops"]) <= 7
