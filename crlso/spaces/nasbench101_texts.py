@@ -49,8 +49,8 @@ def cell_text(code: Code) -> str:
     """JSON text of a code, without the last inner vertices where :func:`read_cell` puts them back."""
     matrix = np.zeros((VERTICES, VERTICES), dtype=np.int64)
     matrix[ROWS, COLUMNS] = code[:BITS]
-    used = matrix.any(axis=0)[1:-1] | matrix.any(axis=1)[1:-1] | (code[BITS:] != 0)
-    inner = INNER - int(np.argmax(used[::-1])) if used.any() else 0
+    (used,) = np.nonzero((matrix + matrix.T).sum(axis=1)[1:-1] + code[BITS:])
+    inner = int(used[-1]) + 1 if len(used) else 0
     slots = [*range(inner + 1), VERTICES - 1]
     names = ["input", *(OPERATIONS[value] for value in code[BITS : BITS + inner]), "output"]
     return json.dumps({"matrix": matrix[np.ix_(slots, slots)].tolist(), "ops": names}, separators=(",", ":"))
