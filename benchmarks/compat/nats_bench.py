@@ -12,7 +12,6 @@ from crlso.errors import TableError
 from crlso.spaces import get_space
 from crlso.spaces.nasbench201 import OPERATIONS, nasbench201
 
-TOPOLOGY_TABLE, SIZE_TABLE = "nats_tss", "nats_sss"
 NATS_BENCH_SSS_NAMEs = ("sss", "size")
 NATS_BENCH_TSS_NAMEs = ("tss", "topology")
 NATS_BENCH_API_VERSIONs = [f"v1.{minor}" for minor in range(9)]
@@ -29,8 +28,15 @@ class _NATS(MetaAPI):
     _name: str
     _epochs: int
     _space: str
+    _table: str
 
-    def __init__(self, table: str | os.PathLike[str], fast_mode: bool, verbose: bool) -> None:
+    def __init__(
+        self,
+        file_path_or_dict: str | os.PathLike[str] | None = None,
+        fast_mode: bool = False,
+        verbose: bool = True,
+    ) -> None:
+        table = self._table if file_path_or_dict is None else file_path_or_dict
         super().__init__(table, verbose)
         if self._store.space.name != self._space:
             raise TableError(
@@ -117,17 +123,7 @@ class NATStopology(_NATS):
         verbose: Taken for compatibility; nothing is printed.
     """
 
-    _name, _epochs, _space = "topology", 200, "nasbench201"
-
-    def __init__(
-        self,
-        file_path_or_dict: str | os.PathLike[str] | None = None,
-        fast_mode: bool = False,
-        verbose: bool = True,
-    ) -> None:
-        super().__init__(
-            TOPOLOGY_TABLE if file_path_or_dict is None else file_path_or_dict, fast_mode, verbose
-        )
+    _name, _epochs, _space, _table = "topology", 200, "nasbench201", "nats_tss"
 
     def get_unique_str(self, arch: Any) -> str:
         """The official name of the architecture's class."""
@@ -155,15 +151,7 @@ class NATSsize(_NATS):
         verbose: Taken for compatibility; nothing is printed.
     """
 
-    _name, _epochs, _space = "size", 90, "nats_size"
-
-    def __init__(
-        self,
-        file_path_or_dict: str | os.PathLike[str] | None = None,
-        fast_mode: bool = False,
-        verbose: bool = True,
-    ) -> None:
-        super().__init__(SIZE_TABLE if file_path_or_dict is None else file_path_or_dict, fast_mode, verbose)
+    _name, _epochs, _space, _table = "size", 90, "nats_size", "nats_sss"
 
     def _shown_splits(self, dataset: str) -> list[tuple[str, str]]:
         if dataset == "cifar10-valid":
