@@ -13,6 +13,7 @@ from crlso.errors import UserError
 from crlso.protocols import SearchSpace
 from crlso.spaces import EdgeCellSpace
 from crlso.spaces.codes import as_code
+from supernet.networks.normalisation import TRAINED, Style
 from supernet.networks.operations import OPERATIONS, check_operations
 
 
@@ -30,6 +31,7 @@ class EdgeCell(nn.Module):
         channels: Of all feature maps.
         skip_unused: Leaves out the edges that no path connects with the output. Output and gradients are
             those of the whole cell; the edges left out get no gradient instead of a zero one.
+        style: How its operations normalise.
 
     Raises:
         UserError: An operation of the space can not be built.
@@ -37,12 +39,18 @@ class EdgeCell(nn.Module):
     """
 
     def __init__(
-        self, space: EdgeCellSpace, code: ArrayLike, channels: int, *, skip_unused: bool = True
+        self,
+        space: EdgeCellSpace,
+        code: ArrayLike,
+        channels: int,
+        *,
+        skip_unused: bool = True,
+        style: Style = TRAINED,
     ) -> None:
         super().__init__()
         check_operations(space.operations, space.name)
         names = [space.operations[value] for value in checked_code(space, code)]
-        self.edges = nn.ModuleList(OPERATIONS[name].build(channels) for name in names)
+        self.edges = nn.ModuleList(OPERATIONS[name].build(channels, 1, style) for name in names)
         present = [name != "none" for name in names]
         wanted = _wanted(space, present) if skip_unused else present
         self._nodes = space.nodes

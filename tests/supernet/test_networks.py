@@ -11,6 +11,7 @@ from torch import nn
 from crlso.errors import ArchitectureError, UserError
 from crlso.spaces import EdgeCellSpace, get_space
 from supernet.networks import OPERATIONS, CellNetwork, EdgeCell, Skeleton, edge_cells, initialise
+from supernet.networks.normalisation import TRAINED
 from tests.spaces.data import data_file
 
 SPACE = EdgeCellSpace("all", nodes=3, operations=list(OPERATIONS))
@@ -78,9 +79,9 @@ def test_operations_are_torchs() -> None:
     mean = nn.functional.conv2d(x, kernel, padding=1, groups=4) / nn.functional.conv2d(
         torch.ones_like(x), kernel, padding=1, groups=4
     )
-    torch.testing.assert_close(OPERATIONS["avg_pool_3x3"].build(4)(x), mean)
-    assert torch.equal(OPERATIONS["skip_connect"].build(4)(x), x)
-    assert not OPERATIONS["none"].build(4)(x).any()
+    torch.testing.assert_close(OPERATIONS["avg_pool_3x3"].build(4, 1, TRAINED)(x), mean)
+    assert torch.equal(OPERATIONS["skip_connect"].build(4, 1, TRAINED)(x), x)
+    assert not OPERATIONS["none"].build(4, 1, TRAINED)(x).any()
 
 
 def test_leaving_out_unused_edges_changes_nothing() -> None:
@@ -114,7 +115,7 @@ def test_what_can_not_be_built_is_refused() -> None:
     with pytest.raises(UserError, match="operation 'conv', which no network can be built from; known: none"):
         edge_cells(EdgeCellSpace("odd", nodes=2, operations=["none", "conv"]))
     with pytest.raises(ArchitectureError):
-        EdgeCell(SPACE, np.array([0, 0, 9]), 4)
+        EdgeCell(SPACE, np.array([0, 0, 99]), 4)
     with pytest.raises(UserError, match="cells must be 1 or more"):
         Skeleton(cells=0)
     with pytest.raises(UserError, match="cells per stage must be 100 or fewer"):

@@ -1,0 +1,124 @@
+"""What a search space's networks have in common: sizes, costs, how to build one, how all share weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from numpy.typing import ArrayLike
+
+from crlso.protocols import Code, FloatArray, SearchSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from supernet.networks.classifier import Classifier
+    from supernet.networks.normalisation import Statistics
+    from supernet.networks.supernet import Supernet
+
+Path = Literal["fast", "reference"]
+"""How a supernet computes: with merged operations, or one operation at a time as published. Equal results."""
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """What networks classify.
+
+    Attributes:
+        channels: Of an image.
+        size: Height and width of an image, pixels.
+        classes: Number of classes.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    classes: int
+
+
+class NetworkFamily(ABC):
+    """The networks of one search space, in one size, for images of one shape.
+
+    Its supernet holds the weights of all of them. An edge of a kind of cell carries a mixture of operations;
+    ``mixing`` ``[kinds, edges, operations]`` has their shares. Immutable; can be pickled.
+    """
+
+    @property
+    @abstractmethod
+    def space(self) -> SearchSpace:
+        """The space that its codes belong to."""
+
+    @property
+    @abstractmethod
+    def task(self) -> ImageTask:
+        """The images."""
+
+    @property
+    @abstractmethod
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of cells with architecture weights of their own (``normal``, ``reduce``)."""
+
+    @property
+    @abstractmethod
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Of every kind of cell: (source, target), by target, then source; the states that go in are 0, ..."""
+
+    @property
+    @abstractmethod
+    def operations(self) -> tuple[str, ...]:
+        """What an edge mixes, ``none`` included."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The sizes in words: equal texts mean equal networks."""
+
+    @abstractmethod
+    def parameters(self, codes: ArrayLike) -> FloatArray:
+        """``[n]`` weights of the discrete networks, by formula."""
+
+    @abstractmethod
+    def multiplications(self, codes: ArrayLike) -> FloatArray:
+        """``[n]`` multiply-accumulate operations for one image, by formula; convolutions and classifier."""
+
+    @abstractmethod
+    def supernet_parameters(self) -> int:
+        """Weights of the supernet, by formula, without the architecture weights."""
+
+    @abstractmethod
+    def supernet_multiplications(self) -> int:
+        """Multiply-accumulate operations of the supernet for one image, by formula."""
+
+    @abstractmethod
+    def network(self, code: ArrayLike) -> Classifier:
+        """The discrete network of a code ``[d]``, to be trained.
+
+        Raises:
+            ArchitectureError: The code is none of the space.
+        """
+
+    @abstractmethod
+    def supernet(self, *, path: Path = "fast", statistics: Statistics | None = None) -> Supernet:
+        """The network with shared weights; normalisations take the statistics of the own batch by default."""
+
+    @abstractmethod
+    def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
+        """The discrete network of a code with the supernet's weights (copies) and its normalisations.
+
+        It equals the supernet with the code's :meth:`mixing`.
+        """
+
+    @abstractmethod
+    def mixing(self, codes: ArrayLike) -> Tensor:
+        """``[n, kinds, edges, operations]`` float32 shares of 0 and 1; absent edges mix nothing at all."""
+
+    @abstractmethod
+    def strongest(self, shares: Tensor) -> Code:
+        """Code ``[d]`` of the architecture that the mixing shares favour, by the space's published rule."""
+
+    @abstractmethod
+    def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
+        """Per kind of cell: number of edges with a convolution."""
+
+    @abstractmethod
+    def skips(self, code: ArrayLike) -> tuple[int, ...]:
+        """Per kind of cell: number of edges that are skip connections."""

@@ -1,0 +1,70 @@
+"""Normalisation by the statistics of the batch at hand: what networks with shared weights use."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPSILON: Final = 1e-5
+"""Added to variances, as torch does."""
+
+
+class Statistics(ABC):
+    """Where mean and variance of a channel come from. Stateless."""
+
+    @abstractmethod
+    def normalise(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """``[n, c, h, w]`` to mean 0 and variance 1 per channel, then times ``scale`` ``[c]`` if given."""
+
+
+@final
+class OwnBatch(Statistics):
+    """The images at hand: in a search on several processes, those of this process."""
+
+    def normalise(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """See the base class."""
+        return F.batch_norm(x, None, None, scale, None, training=True, eps=EPSILON)
+
+
+@final
+class BatchStatistics(nn.Module):
+    """Batch normalisation without weights and without running averages, while training and while measuring.
+
+    The DARTS paper says so of the search network (section 3); its released code measures with running
+    averages instead. Without them a network is a pure function of its weights and images.
+
+    Args:
+        channels: Of the feature maps; kept for the reader.
+        statistics: Where mean and variance come from.
+    """
+
+    def __init__(self, channels: int, statistics: Statistics | None = None) -> None:
+        super().__init__()
+        self.channels = channels
+        self.statistics = statistics or OwnBatch()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, c, h, w]`` to the same shape."""
+        return self.statistics.normalise(x)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the operations of a network normalise.
+
+    Attributes:
+        normalisation: Makes the module for a number of channels.
+        pools: Whether pooling is followed by one (DARTS: in the search network only).
+    """
+
+    normalisation: Callable[[int], nn.Module]
+    pools: bool = False
+
+
+TRAINED: Final = Style(nn.BatchNorm2d)
+"""Discrete networks that are trained: learned scale and shift, running averages for measuring."""
