@@ -61,7 +61,7 @@ class NetworkFamily(ABC):
     @property
     @abstractmethod
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """Of every kind of cell: (source, target), by target, then source; the states that go in are 0, ..."""
+        """Of every kind of cell: (source, target), by target, then source; what goes in are states 0, ..."""
 
     @property
     @abstractmethod
