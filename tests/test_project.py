@@ -15,7 +15,7 @@ import crlso
 from tests.source import PACKAGES, ROOT, files, imported, parse
 
 # What the tables and the supernets may use of `crlso`: the agreed interfaces, and the files of a run.
-SHARED = ("crlso.protocols", "crlso.errors", "crlso.spaces", "crlso.runs")
+SHARED = ("crlso.protocols", "crlso.errors", "crlso.settings", "crlso.spaces", "crlso.runs")
 
 
 def inside(module: str, packages: tuple[str, ...]) -> bool:
@@ -125,7 +125,15 @@ def loaded(module: str, *suspects: str) -> str:
 
 @pytest.mark.parametrize(
     "module",
-    ["crlso.spaces", "crlso.protocols", "crlso.runs.files", "crlso.search", "benchmarks", "crlso.cli.main"],
+    [
+        "crlso.spaces",
+        "crlso.protocols",
+        "crlso.runs.files",
+        "crlso.search",
+        "benchmarks",
+        "supernet",
+        "crlso.cli.main",
+    ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:
     assert loaded(module, "torch", "torch_geometric", "plotly", "pandas") == ""
