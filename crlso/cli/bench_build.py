@@ -14,8 +14,9 @@ from crlso.cli.search import parse_seeds
 from crlso.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
-    from benchmarks.building import Built, Engine
+    from benchmarks.building import Built
     from crlso.protocols import Trainer
+    from crlso.runs.trainings import Engine
 
 ENGINES = ("local", "ray")
 
