@@ -18,6 +18,7 @@ from crlso.protocols import FloatArray
 from crlso.spaces import EdgeCellSpace
 from crlso.spaces.codes import as_codes
 from supernet.networks.cell import EdgeCell
+from supernet.networks.normalisation import TRAINED, Style
 from supernet.networks.operations import OPERATIONS, ReLUConvBN, check_operations
 
 MOST_CHANNELS: Final = 4096
@@ -136,9 +137,12 @@ def _add_up(space: EdgeCellSpace, codes: ArrayLike, fixed: int, per_operation: l
 class ResidualReduction(nn.Module):
     """Residual block that halves the image: two 3x3 convolutions beside averaging and a 1x1 convolution."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, style: Style = TRAINED) -> None:
         super().__init__()
-        self.body = nn.Sequential(ReLUConvBN(inputs, outputs, 3, stride=2), ReLUConvBN(outputs, outputs, 3))
+        self.body = nn.Sequential(
+            ReLUConvBN(inputs, outputs, 3, stride=2, style=style),
+            ReLUConvBN(outputs, outputs, 3, style=style),
+        )
         # Odd sizes are rounded up, as the convolution beside does; for even ones it is the benchmark's block.
         self.shortcut = nn.Sequential(
             nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),

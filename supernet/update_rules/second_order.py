@@ -22,11 +22,12 @@ RADIUS: Final = 0.01
 class Bilevel(UpdateRule):
     """DARTS, second order (Liu et al. 2019, equations 6 to 8), whatever way the second derivative is taken.
 
-    ``alpha: d/dalpha Lvalid(w', alpha) - xi * d/dalpha <d/dw Ltrain(w, alpha), v>`` with ``w'`` and ``v`` held
-    fixed, where ``w' = w - xi * (momentum * buffer + d/dw Ltrain(w, alpha) + decay * w)`` and
+    ``alpha: d/dalpha Lvalid(w', alpha) - xi * d/dalpha <d/dw Ltrain(w, alpha), v>`` with ``w'`` and ``v``
+    held fixed, where ``w' = w - xi * (momentum * buffer + d/dw Ltrain(w, alpha) + decay * w)`` and
     ``v = d/dw' Lvalid(w', alpha)``. The paper's virtual step is without momentum and decay; they are the
     released code's, as is that the last term differentiates the gradient of the loss only. The released code
-    builds a copy of the network in every step; here the weights are arguments. All passes have the same noise.
+    builds a copy of the network in every step; here the weights are arguments. The noise is the same in all
+    passes.
     """
 
     needs_virtual = True
@@ -99,8 +100,8 @@ class SecondOrderExact(Bilevel):
 class MixedLevelSecondOrder(UpdateRule):
     """MiLeNAS, second order (He et al. 2020): both of its losses after the virtual step.
 
-    ``alpha: G(Ltrain) + mixing * G(Lvalid)`` with ``w'`` as in :class:`Bilevel` and ``G(L) = d/dalpha L(w', alpha)
-    - xi * d/dalpha <d/dw Ltrain(w, alpha), d/dw' L(w', alpha)>``, the last term by a central difference;
+    ``alpha: G(Ltrain) + mixing * G(Lvalid)`` with ``w'`` as in :class:`Bilevel` and
+    ``G(L) = d/dalpha L(w', alpha) - xi * d/dalpha <d/dw Ltrain(w, alpha), d/dw' L(w', alpha)>``, the last term by a central difference;
     ``weights: d/dw Ltrain(w, alpha)``, which falls out of the virtual step. 7 passes per step. The paper
     advises against it (less accurate, slowest). As printed, its formula has the weight at the training loss,
     against its own equation 5; here it is at the validation loss.
