@@ -14,7 +14,7 @@ import pytest
 import crlso
 from tests.source import PACKAGES, ROOT, files, imported, parse
 
-# What the tables and the supernets may use of `crlso`: the agreed interfaces, files of a run and from outside.
+# What the tables and the supernets may use of `crlso`: the agreed interfaces, files of runs and from outside.
 SHARED = ("crlso.protocols", "crlso.errors", "crlso.spaces", "crlso.runs", "crlso.formats")
 
 

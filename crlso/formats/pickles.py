@@ -1,11 +1,12 @@
 """Pickles as data: read opcode by opcode with a machine of our own, which has no means to run anything.
 
 The opcodes are those of Python's pickle protocols 2 to 5 (``pickletools`` describes them). Departures from
-``pickle.load``: names are looked up in a list of stand-ins (:mod:`crlso.formats.emulated`) instead of
-being imported; everything becomes plain Python data (``OrderedDict`` becomes ``dict``, numpy numbers become
+``pickle.load``: names are looked up in a list of stand-ins (:mod:`crlso.formats.emulated`) instead of being
+imported; everything becomes plain Python data (``OrderedDict`` becomes ``dict``, numpy numbers become
 Python numbers, and the texts of Python 2, which are bytes, become texts by Latin-1); memory, nesting and
-lengths are limited; a dict with the same key twice, and an object that contains itself, are refused. :func:`stream_pickle` hands out the entries of a dict inside of the pickle one
-by one and lets go of them, so that a file of gigabytes needs the memory of one entry.
+lengths are limited; a dict with the same key twice, and an object that contains itself, are refused.
+:func:`stream_pickle` hands out the entries of a dict inside of the pickle one by one and lets go of them,
+so that a file of gigabytes needs the memory of one entry.
 """
 
 from __future__ import annotations
