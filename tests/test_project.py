@@ -14,8 +14,15 @@ import pytest
 import crlso
 from tests.source import PACKAGES, ROOT, files, imported, parse
 
-# What the tables and the supernets may use of `crlso`: the agreed interfaces, and the files of a run.
-SHARED = ("crlso.protocols", "crlso.errors", "crlso.settings", "crlso.spaces", "crlso.runs")
+# What the tables and the supernets may use of `crlso`: the agreed interfaces, files of runs and from outside.
+SHARED = (
+    "crlso.protocols",
+    "crlso.errors",
+    "crlso.settings",
+    "crlso.spaces",
+    "crlso.runs",
+    "crlso.formats",
+)
 
 
 def inside(module: str, packages: tuple[str, ...]) -> bool:
