@@ -99,7 +99,7 @@ def build(
             space,
             data=data,
             data_path=data_path,
-            split={"limits": _limits(limit), "shrink": shrink},
+            split={"limits": parse_limits(limit), "shrink": shrink},
             epochs=_numbers("--epochs", epochs),
             skeleton={"channels": channels, "cells": cells, "stages": stages},
             recipe={"batch": batch, "learning_rate": learning_rate, "augmentation": augmentation},
@@ -203,7 +203,12 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _limits(text: str | None) -> tuple[int | None, ...]:
+def parse_limits(text: str | None) -> tuple[int | None, ...]:
+    """Three numbers of images, or none.
+
+    Raises:
+        UserError: Something else.
+    """
     if text is None:
         return (None, None, None)
     limits = _numbers("--limit", text)

@@ -142,6 +142,41 @@ def sizes_of(
     return replace(sizes, **wanted)  # type: ignore[arg-type]  # checked by the classes themselves
 
 
+TRAININGS: Final[Mapping[str, tuple[TrainSettings, TrainSettings]]] = {
+    "small": (
+        TrainSettings(epochs=20, batch=32, learning_rate=0.05, nesterov=False, weight_decay=3e-4, clip=5.0),
+        TrainSettings(epochs=20, batch=32),
+    ),
+    "published": (
+        TrainSettings(
+            epochs=600,
+            batch=96,
+            learning_rate=0.025,
+            nesterov=False,
+            weight_decay=3e-4,
+            clip=5.0,
+            drop_path=0.2,
+            auxiliary_weight=0.4,
+            augmentation="crop_flip+cutout",
+        ),
+        TrainSettings(epochs=200, batch=256, augmentation="crop_flip"),
+    ),
+}
+"""By preset: DARTS (paper, appendix A.1.2), and NAS-Bench-201 (Dong and Yang 2020, table 1)."""
+
+
+def training_of(space: SearchSpace, preset: str, changes: Mapping[str, Any]) -> TrainSettings:
+    """Training of discrete networks by a preset, with some settings changed.
+
+    Raises:
+        UnknownNameError: No such setting.
+        UserError: A value that is not allowed.
+    """
+    darts, skeleton = TRAININGS[preset]
+    settings = asdict(darts if isinstance(space, DARTSSpace) else skeleton)
+    return fill_settings(TrainSettings, "training", settings | dict(changes))
+
+
 def data_plan(text: str, settings: SplitSettings) -> DataPlan:
     """Of a data set's name, or of a path.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import yaml
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import Codes, Evaluator
+from crlso.runs.config import FILE_NAME as CONFIG
 from crlso.runs.config import holds_same, write_config
 from crlso.runs.directory import locked, write_json
 from crlso.runs.files import disk_errors
@@ -24,9 +26,10 @@ from supernet.scratch import ScratchTrainer
 from supernet.search import streams
 from supernet.search.cost import search_cost, training_cost
 from supernet.search.derive import derive
-from supernet.search.directory import CHECKPOINT, SeedDirectory
+from supernet.search.directory import CHECKPOINT, SeedDirectory, read_checkpoint
 from supernet.search.loop import Search
 from supernet.search.plan import SearchPlan
+from supernet.search.record import EpochRecord
 from supernet.search.summary import summarise
 
 KIND: Final = "supernet search"
@@ -111,11 +114,11 @@ def run_search(
     """
     splits = plan.data.load()
     family = plan.family(splits)
-    first = processes.rank == 0
-    if not first:
+    work = _Work(plan, family, splits, out, processes, progress, say)
+    if processes.rank > 0:
         processes.wait()  # the first one claims the directory
         for seed in settings.seeds:
-            _search(plan, family, splits, seed, out, processes, False, say)
+            work.search(seed)
         return {}
     with locked(out):
         config = _config(plan, settings, splits)
@@ -124,7 +127,7 @@ def run_search(
         processes.wait()
         found = []
         for seed in settings.seeds:
-            text, records = _search(plan, family, splits, seed, out, processes, progress, say)
+            text, records = work.search(seed)
             found.append(Found(seed, text, _random(plan, settings, family, splits, seed), records))
         trainer = None
         if settings.train:
@@ -152,44 +155,46 @@ def seed_path(out: Path, seed: int) -> Path:
     return out / SEEDS / str(seed)
 
 
-def _search(
-    plan: SearchPlan,
-    family: NetworkFamily,
-    splits: Splits,
-    seed: int,
-    out: Path,
-    processes: Processes,
-    progress: bool,
-    say: Callable[[str], None],
-) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """Text of the derived architecture and the epochs of one search, done or taken up where it was left."""
-    folder = SeedDirectory(seed_path(out, seed), writes=processes.rank == 0)
-    search = Search(family, splits, plan.recipe, seed=seed, processes=processes)
-    folder.restore(search)
-    processes.wait()
-    total = search.steps * search.settings.epochs
-    with progress_bar(f"search, seed {seed}", total, enabled=progress) as advance:
-        note = ""
-        for record in folder.run(search):
-            if record is not None:
-                note = f"epoch {record.epoch}: valid {record.valid_accuracy:.1f} %"
-                say(_epoch_line(seed, search.settings.epochs, record.to_dict()))
-            advance(search.epoch * search.steps + search.step, note)
-    records = tuple(record.to_dict() for record in search.records)
-    stored = folder.path / DERIVED
-    text = _stored_architecture(stored)
-    if text is None:
-        text = family.space.format(derive(search))
-        if processes.rank == 0:
-            write_json(stored, {"architecture": text, "rule": plan.recipe.derivation.kind})
-    return text, records
+@dataclass(frozen=True)
+class _Work:
+    """What all searches of a run have in common."""
+
+    plan: SearchPlan
+    family: NetworkFamily
+    splits: Splits
+    out: Path
+    processes: Processes
+    progress: bool
+    say: Callable[[str], None]
+
+    def search(self, seed: int) -> tuple[str, tuple[dict[str, Any], ...]]:
+        """Text of the derived architecture and the epochs of one search, taken up where it was left."""
+        first = self.processes.rank == 0
+        folder = SeedDirectory(seed_path(self.out, seed), writes=first)
+        search = Search(self.family, self.splits, self.plan.recipe, seed=seed, processes=self.processes)
+        folder.restore(search)
+        self.processes.wait()
+        total = search.steps * search.settings.epochs
+        with progress_bar(f"search, seed {seed}", total, enabled=self.progress and first) as advance:
+            note = ""
+            for record in folder.run(search):
+                if record is not None and first:
+                    note = f"epoch {record.epoch}: valid {record.valid_accuracy:.1f} %"
+                    self.say(_epoch_line(seed, search.settings.epochs, record))
+                advance(search.epoch * search.steps + search.step, note)
+        stored = folder.path / DERIVED
+        text = _stored_architecture(stored)
+        if text is None:
+            text = self.family.space.format(derive(search))
+            if first:
+                write_json(stored, {"architecture": text, "rule": self.plan.recipe.derivation.kind})
+        return text, tuple(record.to_dict() for record in search.records)
 
 
-def _epoch_line(seed: int, epochs: int, record: dict[str, Any]) -> str:
+def _epoch_line(seed: int, epochs: int, record: EpochRecord) -> str:
     return (
-        f"seed {seed}, epoch {record['epoch']}/{epochs}: train loss {record['train_loss']:.3f},"
-        f" valid loss {record['valid_loss']:.3f}, valid accuracy {record['valid_accuracy']:.2f} %,"
-        f" skips {record['skips']}"
+        f"seed {seed}, epoch {record.epoch}/{epochs}: train loss {record.train_loss:.3f},"
+        f" valid loss {record.valid_loss:.3f}, valid accuracy {record.valid_accuracy:.2f} %"
     )
 
 
@@ -240,6 +245,46 @@ def _train(
         train_all(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)
 
 
-def checkpoint_of(out: Path, seed: int) -> Path:
-    """The checkpoint of one search."""
-    return seed_path(out, seed) / CHECKPOINT
+def read_plan(out: Path) -> tuple[SearchPlan, dict[str, Any]]:
+    """The plan of a directory, and all that its ``config.yaml`` says.
+
+    Raises:
+        RunError: No directory of a supernet search, or a damaged one.
+    """
+    file = out / CONFIG
+    if not file.is_file():
+        raise RunError(f"{out} is no directory of `crlso supernet search` (it has no {CONFIG})")
+    with disk_errors(file):
+        raw = file.read_bytes()
+    try:
+        config = yaml.safe_load(raw)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{file} is damaged; restore it") from error
+    if not isinstance(config, dict) or config.get("kind") != KIND:
+        raise RunError(f"{out} holds another kind of run, not that of `crlso supernet search`")
+    return SearchPlan.from_dict(config), config
+
+
+def seeds_of(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The seeds of the searches in a directory.
+
+    Raises:
+        RunError: ``config.yaml`` does not say.
+    """
+    seeds = config.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise RunError("config.yaml is not that of a supernet search (seeds)")
+    return tuple(seeds)
+
+
+def read_state(out: Path, seed: int) -> tuple[Path, dict[str, Any]]:
+    """Checkpoint file and state of one search.
+
+    Raises:
+        RunError: It has none yet, or it is damaged.
+    """
+    file = seed_path(out, seed) / CHECKPOINT
+    state = read_checkpoint(file)
+    if state is None:
+        raise RunError(f"the search with seed {seed} in {out} has no checkpoint yet; let it run")
+    return file, state

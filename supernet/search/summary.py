@@ -40,7 +40,10 @@ def summarise(
         table: Real trainings of the space's architectures, if there are any.
     """
     epochs = plan.training.epochs
-    searches = [_search_entry(splits, family, each, records, epochs, table) for each in found]
+    searches = [
+        _search_entry(each, splits=splits, family=family, records=records, epochs=epochs, table=table)
+        for each in found
+    ]
     trained = [entry["trained"] for entry in searches if entry["trained"] is not None]
     random = [entry["random"] for entry in searches if entry["random"] is not None]
     return {
@@ -76,9 +79,10 @@ def spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
 
 
 def _search_entry(
+    each: Found,
+    *,
     splits: Splits,
     family: NetworkFamily,
-    each: Found,
     records: Mapping[Training, TrainedRecord],
     epochs: int,
     table: Evaluator | None,
