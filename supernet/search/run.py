@@ -121,7 +121,7 @@ def run_search(
             work.search(seed)
         return {}
     with locked(out):
-        config = _config(plan, settings, splits)
+        config = _config(plan, settings, family, splits)
         if not holds_same(out, config):
             write_config(out, config)
         processes.wait()
@@ -139,10 +139,18 @@ def run_search(
     return summary
 
 
-def _config(plan: SearchPlan, settings: RunSettings, splits: Splits) -> dict[str, Any]:
+def _config(
+    plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits
+) -> dict[str, Any]:
     return {
         "kind": KIND,
         **plan.to_dict(),
+        # For readers that do not know the networks.
+        "supernet": {
+            "kinds": list(family.kinds),
+            "edges": [list(edge) for edge in family.edges],
+            "operations": list(family.operations),
+        },
         "data sha256": splits.checksum,
         "seeds": list(settings.seeds),
         "random": settings.random,
