@@ -29,7 +29,9 @@ class OwnBatch(Statistics):
 
     def normalise(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """See the base class."""
-        return F.batch_norm(x, None, None, scale, None, training=True, eps=EPSILON)
+        # Torch 2.13 on a CPU gives a wrong gradient by channels-last images for a scale that was expanded.
+        dense = None if scale is None else scale.contiguous()
+        return F.batch_norm(x, None, None, dense, None, training=True, eps=EPSILON)
 
 
 @final
