@@ -203,7 +203,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def parse_limits(text: str | None) -> tuple[int | None, ...]:
+def parse_limits(text: str | None) -> tuple[int | None, int | None, int | None]:
     """Three numbers of images, or none.
 
     Raises:
@@ -214,4 +214,5 @@ def parse_limits(text: str | None) -> tuple[int | None, ...]:
     limits = _numbers("--limit", text)
     if len(limits) != 3:
         raise UserError(f"--limit {quoted(text)}; write three numbers: TRAINING,VALIDATION,TEST images")
-    return limits
+    training, validation, test = limits
+    return training, validation, test

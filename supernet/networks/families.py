@@ -22,6 +22,7 @@ from supernet.networks.darts import DARTSNetwork, DARTSSizes
 from supernet.networks.family import ImageTask, NetworkFamily, Path
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
 from supernet.networks.operations import OPERATIONS as BUILDABLE
+from supernet.networks.relaxed import DARTSFast, DARTSReference, EdgeCellFast, EdgeCellReference
 from supernet.networks.skeleton import CellNetwork, Skeleton
 
 if TYPE_CHECKING:
@@ -141,7 +142,15 @@ class DARTSFamily(NetworkFamily):
 
     def supernet(self, *, path: Path = "fast", statistics: Statistics | None = None) -> Supernet:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        kind = DARTSFast if path == "fast" else DARTSReference
+        return kind(
+            channels=self.sizes.channels,
+            cells=self.sizes.cells,
+            stem=self.sizes.stem,
+            inputs=self.images.channels,
+            classes=self.images.classes,
+            statistics=statistics,
+        )
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
@@ -285,7 +294,14 @@ class EdgeCellFamily(NetworkFamily):
 
     def supernet(self, *, path: Path = "fast", statistics: Statistics | None = None) -> Supernet:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        kind = EdgeCellFast if path == "fast" else EdgeCellReference
+        return kind(
+            self.cells,
+            self.skeleton,
+            inputs=self.images.channels,
+            classes=self.images.classes,
+            statistics=statistics,
+        )
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""

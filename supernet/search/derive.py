@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from supernet.derivation import perturbation
 from supernet.search import streams
 from supernet.search.loop import Search
 
@@ -21,6 +20,8 @@ def derive(search: Search) -> NDArray[np.int16]:
     chosen = search.recipe.derivation
     if chosen.kind == "strongest":
         return search.derived()
+    from supernet.derivation import perturbation
+
     rng = np.random.default_rng([search.seed, streams.DERIVATION])
 
     def measure(mixing: Tensor) -> float:

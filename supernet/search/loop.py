@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import RunError, UserError
+from crlso.protocols import Code
 from supernet.data.augmentation import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
-from supernet.networks import NetworkFamily, initialise
+from supernet.networks import NetworkFamily
 from supernet.networks.normalisation import OwnBatch
 from supernet.networks.reduced_statistics import ReducedStatistics
+from supernet.networks.relaxed import initialise_supernet
 from supernet.processes import Processes
 from supernet.recipe import Recipe
 from supernet.relaxation import Gumbel, entropy
@@ -106,10 +108,10 @@ class Search:
         self.network = self.family.supernet(
             path=settings.path, statistics=ReducedStatistics() if reduced else OwnBatch()
         )
-        initialise(self.network, streams.cpu_generator(self.seed, streams.INITIAL_WEIGHTS))
+        initialise_supernet(self.network, streams.cpu_generator(self.seed, streams.INITIAL_WEIGHTS))
         self.network.to(device=device, dtype=dtype)
         if settings.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _channels_last(self.network)
         shape = (len(self.family.kinds), len(self.family.edges), len(self.family.operations))
         drawn = torch.randn(shape, generator=streams.cpu_generator(self.seed, streams.ARCHITECTURE))
         self.alpha = torch.nn.Parameter(settings.architecture_scale * drawn.to(device=device, dtype=dtype))
@@ -257,9 +259,34 @@ class Search:
                 f" (seed {self.seed}); lower learning_rate (now {self.settings.learning_rate})"
             )
 
-    def derived(self) -> NDArray[np.int16]:
+    def derived(self) -> Code:
         """The code that the present shares stand for, by the space's published rule."""
         return self.family.strongest(self.shares)
+
+    def finetune(self, mixing: Tensor, *, steps: int, place: int) -> None:
+        """Steps in which the weights alone learn, with given shares; for derivations that take decisions.
+
+        Args:
+            mixing: Shares ``[kinds, edges, operations]``.
+            steps: How many.
+            place: Number of the decision, from 0: what is drawn depends on it.
+        """
+        rate = self.settings.final_learning_rate or self.settings.learning_rate
+        for group in self._weights.param_groups:
+            group["lr"] = rate
+        wanted = steps * self.settings.batch
+        order = streams.order(len(self._train), wanted, self.seed, streams.DERIVATION, place)
+        order = order.to(self.processes.device)
+        self._generator.manual_seed(streams.seed_of(self.seed, streams.DERIVATION, place))
+        for rows in torch.split(order, self.settings.batch):
+            batch = self._batch(self._train, rows)
+            with self.processes.autocast():
+                logits = self.network(batch.images, mixing)
+            loss = torch.nn.functional.cross_entropy(logits.to(mixing.dtype), batch.labels)
+            gradients = torch.autograd.grad(
+                loss, self._problem.parameters, allow_unused=True, materialize_grads=True
+            )
+            self._descend(tuple(self.processes.mean(gradients)))
 
     @torch.no_grad()
     def measure(self, mixing: Tensor) -> tuple[float, float]:
@@ -343,6 +370,13 @@ class Search:
         self._clock = _Clock(*state["clock"])
         if self.step:
             self._prepare_epoch()
+
+
+def _channels_last(network: torch.nn.Module) -> None:
+    """Weights of convolutions with their channels next to each other in memory."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 @final

@@ -134,14 +134,19 @@ def run_search(
             trainer = ScratchTrainer(family, splits, plan.training, device=device)
             _train(found, trainer, out, engine, progress)
         with Journal(out / TRAININGS) as journal:
-            summary = summarise(plan, splits, family, found, journal.records if trainer else {}, table)
+            summary = summarise(
+                plan,
+                splits=splits,
+                family=family,
+                found=found,
+                records=journal.records if trainer else {},
+                table=table,
+            )
         write_json(out / SUMMARY, summary)
     return summary
 
 
-def _config(
-    plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits
-) -> dict[str, Any]:
+def _config(plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits) -> dict[str, Any]:
     return {
         "kind": KIND,
         **plan.to_dict(),

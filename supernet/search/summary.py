@@ -23,6 +23,7 @@ FORMAT: Final = 1
 
 def summarise(
     plan: SearchPlan,
+    *,
     splits: Splits,
     family: NetworkFamily,
     found: Sequence[Found],
