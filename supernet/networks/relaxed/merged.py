@@ -283,9 +283,10 @@ def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
     """``[n, t * c, h, w]`` by ``[t, c, c, 1, 1]``, for every target its channels."""
     n, _, height, width = x.shape
     targets, channels = weight.shape[:2]
-    columns = x.permute(0, 2, 3, 1).reshape(-1, targets, channels).permute(1, 2, 0)
-    product = torch.bmm(weight.flatten(2).to(x.dtype), columns)
-    return product.permute(2, 0, 1).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+    rows = x.permute(0, 2, 3, 1).reshape(-1, targets, channels).transpose(0, 1)
+    product = torch.bmm(rows, weight.flatten(2).to(x.dtype).transpose(1, 2))
+    dense = product.transpose(0, 1).contiguous()
+    return dense.view(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _factorized(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
