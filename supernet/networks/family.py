@@ -14,6 +14,7 @@ from supernet.networks.normalisation import TRAINED, Statistics, Style
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from supernet.data import Splits
     from supernet.networks.classifier import Classifier
     from supernet.networks.supernet import Supernet
 
@@ -34,6 +35,11 @@ class ImageTask:
     channels: int
     size: tuple[int, int]
     classes: int
+
+    @classmethod
+    def of(cls, splits: Splits) -> ImageTask:
+        """That of a data set."""
+        return cls(splits.channels, splits.size, splits.classes)
 
 
 class NetworkFamily(ABC):
