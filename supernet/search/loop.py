@@ -14,7 +14,8 @@ from torch import Tensor
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import Code
-from supernet.data.augmentation import named
+from supernet.data.augmentation import rows_of
+from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
 from supernet.networks import NetworkFamily
@@ -76,7 +77,7 @@ class Search:
         self._train, self._valid = (
             Resident(part, splits, device, dtype=processes.dtype) for part in (splits.train, splits.valid)
         )
-        self._augment = named(settings.augmentation)
+        self._augmentation = named(settings.augmentation)
         self._problem = self._build_problem()
         self._weights = torch.optim.SGD(
             self.network.parameters(),
@@ -205,11 +206,10 @@ class Search:
             self.relaxation.anneal(self.recipe.relaxation.temperature_at(self.epoch, self.settings.epochs))
 
     def _batch(self, part: Resident, rows: Tensor) -> Batch:
-        noise = self._augment.draw(len(rows), part.size, self._generator)
-        own = rows[self._rows]
-        pixels = self._augment.apply(part.images[own], self._augment.share(noise, self._rows))
-        images = part.normalised(pixels)
-        return Batch(images, part.labels[own])
+        """This process' share of a batch; random numbers are drawn for all of it."""
+        noise = self._augmentation.draw(len(rows), part.size, self._generator)
+        own = self._rows
+        return Batch(*part.batch(rows[own], self._augmentation, rows_of(noise, own.start, own.stop)))
 
     def end_epoch(self) -> EpochRecord:
         """Measures the supernet and goes to the next epoch.

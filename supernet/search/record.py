@@ -52,7 +52,10 @@ class EpochRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**values)
 
     def scalars(self, kinds: tuple[str, ...]) -> Iterator[tuple[str, float]]:
         """Tags and values for TensorBoard."""

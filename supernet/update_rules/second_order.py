@@ -30,6 +30,7 @@ class Bilevel(UpdateRule):
     passes.
     """
 
+    passes = 5
     needs_virtual = True
     needs_valid = True
 
@@ -114,6 +115,7 @@ class MixedLevelSecondOrder(UpdateRule):
         UserError: A negative weight, or a radius that is not a positive number.
     """
 
+    passes = 7
     needs_virtual = True
     needs_valid = True
 
