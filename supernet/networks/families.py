@@ -154,7 +154,7 @@ class DARTSFamily(NetworkFamily):
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        raise _not_there(self, "networks with inherited weights")
 
     def mixing(self, codes: ArrayLike) -> Tensor:
         """``[n, 2, 14, 8]`` float32: 1 for the eight operations of each cell, 0 elsewhere.
@@ -305,7 +305,7 @@ class EdgeCellFamily(NetworkFamily):
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        raise _not_there(self, "networks with inherited weights")
 
     def mixing(self, codes: ArrayLike) -> Tensor:
         """``[n, 1, edges, operations]`` float32: 1 for the operation of each edge, 0 elsewhere.
@@ -395,4 +395,5 @@ def _on_host(family: NetworkFamily, shares: Tensor) -> FloatArray:
 
 
 def _not_there(family: NetworkFamily, what: str) -> UserError:
+    """Until the relaxed networks are there."""
     return UserError(f"the space {family.space.name!r} has no {what} yet")
