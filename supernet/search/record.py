@@ -27,6 +27,7 @@ class EpochRecord:
         learning_rate: Of the weights.
         cpu_seconds: CPU time of the epoch, all threads.
         seconds: Time of the epoch.
+        warnings: Signs of a collapse, a line each (:mod:`supernet.search.collapse`).
     """
 
     epoch: int
@@ -42,6 +43,7 @@ class EpochRecord:
     learning_rate: float
     cpu_seconds: float
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
