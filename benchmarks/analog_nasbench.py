@@ -64,7 +64,7 @@ _TIMES = {
 
 
 def _convert(files: Mapping[str, bytes]) -> tuple[Codes, Mapping[str, FloatArray]]:
-    from benchmarks.formats.emulated import DEFAULT, record_class
+    from crlso.formats.emulated import DEFAULT, record_class
 
     classes = ("analognasbench.data.Architecture", "analognasbench.data.DriftMeasurement")
     records = plain_data(files, FILE, DEFAULT.also(*map(record_class, classes)))

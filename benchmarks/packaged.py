@@ -23,7 +23,7 @@ from crlso.runs.files import disk_errors
 from crlso.spaces import get_space, space_to_dict
 
 if TYPE_CHECKING:
-    from benchmarks.formats.emulated import Allowed
+    from crlso.formats.emulated import Allowed
 
 Convert: TypeAlias = Callable[[Mapping[str, bytes]], tuple[Codes, Mapping[str, FloatArray]]]
 """From the content of each data file to codes ``[n, d]`` and for each metric ``[n]`` numbers."""
@@ -199,9 +199,9 @@ def plain_data(files: Mapping[str, bytes], file: str, allowed: Allowed | None = 
     Raises:
         TableError: Not a pickle, or it names what is not allowed.
     """
-    from benchmarks.formats.emulated import DEFAULT
-    from benchmarks.formats.errors import naming
-    from benchmarks.formats.pickles import read_pickle
+    from crlso.formats.emulated import DEFAULT
+    from crlso.formats.errors import naming
+    from crlso.formats.pickles import read_pickle
 
     with naming(Path(file)):
         return read_pickle(io.BytesIO(files[file]), allowed=DEFAULT if allowed is None else allowed)

@@ -1,8 +1,10 @@
 """Training of one image classifier from scratch: SGD with Nesterov momentum, cosine learning rate.
 
-The recipe is NAS-Bench-201's (Dong and Yang 2020, table 1) with sizes of one's own. It departs from it where
-an epoch does not divide into whole batches: the images are dealt out evenly (batches of 54 instead of 64 ones
-and a last one of 54), so that no normalisation works on a handful of images.
+The recipe is NAS-Bench-201's (Dong and Yang 2020, table 1) with sizes of one's own, and with what that of
+DARTS has beside it (Liu, Simonyan, Yang 2019, released code): clipped gradients, drop-path, an auxiliary
+classifier. It departs from them where an epoch does not divide into whole batches: the images are dealt out
+evenly (batches of 54 instead of 64 ones and a last one of 54), so that no normalisation works on a handful of
+images. The learning rate falls with every step; DARTS' code has it fall with every epoch.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from torch.nn import functional as F
 from crlso.errors import UserError
 from crlso.protocols import FloatArray
 from supernet.data.splits import Part, Splits
+from supernet.networks.classifier import Classifier
 
 Augmentation = Literal["none", "shift"]
 
@@ -36,7 +39,7 @@ class TrainSettings:
     Attributes:
         epochs: Passes over the training part, up to 100,000.
         batch: Images a step, at most.
-        learning_rate: Of the first step; falls to 0 along a cosine, step by step.
+        learning_rate: Of the first step; falls along a cosine, step by step.
         momentum: Of SGD.
         nesterov: Nesterov's form of the momentum.
         weight_decay: L2 penalty on all weights.
@@ -44,6 +47,12 @@ class TrainSettings:
         augmentation: ``shift``: every training image is moved by up to ``shift`` pixels in each direction,
             black (pixel value 0) comes in from the border; ``none``: images as they are.
         shift: Pixels, for that augmentation.
+        final_learning_rate: Where the cosine would end after the last step.
+        clip: Largest 2-norm of the gradient of all weights together; longer ones are shortened to it. 0: no
+            limit. (DARTS: 5.)
+        drop_path: Probability of dropping an operation's output for an image, in networks that know such a
+            thing. It grows linearly with the epochs, from 0 in the first one. (DARTS: 0.2 on CIFAR-10.)
+        auxiliary_weight: Of the loss of an auxiliary classifier, where the network has one.
     """
 
     epochs: int = 12
@@ -55,6 +64,10 @@ class TrainSettings:
     label_smoothing: float = 0.0
     augmentation: Augmentation = "none"
     shift: int = 1
+    final_learning_rate: float = 0.0
+    clip: float = 0.0
+    drop_path: float = 0.0
+    auxiliary_weight: float = 0.4
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2:
@@ -69,6 +82,21 @@ class TrainSettings:
             raise UserError("nesterov needs a momentum; set nesterov to false for plain gradient descent")
         if self.augmentation not in ("none", "shift") or self.shift < 0:
             raise UserError(f"augmentation must be none or shift (by 0 or more), got {self.augmentation!r}")
+        if not 0 <= self.final_learning_rate <= self.learning_rate:
+            raise UserError(
+                f"final_learning_rate must lie between 0 and learning_rate ({self.learning_rate}), got"
+                f" {self.final_learning_rate}"
+            )
+        if not 0 <= self.drop_path < 1:
+            raise UserError(f"drop_path must lie in [0, 1), got {self.drop_path}")
+        for name, value in (("clip", self.clip), ("auxiliary_weight", self.auxiliary_weight)):
+            if not (math.isfinite(value) and value >= 0):
+                raise UserError(f"{name} must be 0 or more, got {value}")
+
+    def learning_rate_at(self, progress: float) -> float:
+        """The learning rate after a share of all steps, 0 to 1."""
+        highest, lowest = self.learning_rate, self.final_learning_rate
+        return lowest + (highest - lowest) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +105,8 @@ class Trained:
 
     Attributes:
         curves: Per epoch, ``[epochs]`` each: ``train_loss`` (nats, mean over the epoch's steps as they were
-            taken), ``train_accuracy`` (%, likewise), ``valid_loss``, ``valid_accuracy`` (after the epoch),
-            ``seconds`` (of training, without validation).
+            taken, without an auxiliary classifier's), ``train_accuracy`` (%, likewise), ``valid_loss``,
+            ``valid_accuracy`` (after the epoch), ``seconds`` (of training, without validation).
         test_accuracy: In %, after the last epoch.
         test_loss: In nats, after the last epoch.
         failed: A loss was not a finite number: curves are NaN from that epoch on, and so is the test.
@@ -117,7 +145,7 @@ def _column(values: FloatArray, device: torch.device) -> Tensor:
 
 
 def train(
-    network: nn.Module,
+    network: Classifier,
     splits: Splits,
     settings: TrainSettings,
     *,
@@ -130,11 +158,11 @@ def train(
     several trainings at a time use the machine better.
 
     Args:
-        network: Images ``[n, c, h, w]`` to logits ``[n, classes]``; must lie on the device.
+        network: Must lie on the device.
         splits: The data.
         settings: The recipe.
         device: Where to compute.
-        generator: A CPU generator, for the order of the images and the augmentation.
+        generator: A CPU generator, for the order of the images, the augmentation, and drop-path.
 
     Raises:
         UserError: Fewer than two training images.
@@ -155,7 +183,7 @@ def check_enough(splits: Splits) -> None:
 
 
 def _train(
-    network: nn.Module,
+    network: Classifier,
     splits: Splits,
     settings: TrainSettings,
     device: torch.device,
@@ -174,10 +202,13 @@ def _train(
         weight_decay=settings.weight_decay,
         fused=True,  # one kernel for all weights
     )
+    drops = _derived(generator, device) if settings.drop_path else None
     curves = {name: np.full(settings.epochs, np.nan) for name in CURVES}
     for epoch in range(settings.epochs):
         start = time.perf_counter()
-        loss, accuracy = _epoch(network, training, optimizer, settings, epoch=epoch, generator=generator)
+        loss, accuracy = _epoch(
+            network, training, optimizer, settings, epoch=epoch, generator=generator, drops=drops
+        )
         seconds = time.perf_counter() - start
         valid_loss, valid_accuracy = _measure(network, valid)
         if not math.isfinite(loss) or not math.isfinite(valid_loss):
@@ -190,37 +221,51 @@ def _train(
 
 
 def _epoch(
-    network: nn.Module,
+    network: Classifier,
     data: _Resident,
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
     *,
     epoch: int,
     generator: torch.Generator,
+    drops: torch.Generator | None,
 ) -> tuple[float, float]:
     """One pass; returns mean loss and accuracy in % over its steps."""
     network.train()
     count = len(data.labels)
     order = torch.randperm(count, generator=generator).to(data.images.device)
     batches = order.tensor_split(math.ceil(count / settings.batch))
+    drop_path = settings.drop_path * epoch / settings.epochs
     # Added up on the device: reading a number off it would make it wait in every step.
     total = torch.zeros((), device=data.images.device)
     correct = torch.zeros((), device=data.images.device)
     for step, rows in enumerate(batches):
         progress = (epoch + step / len(batches)) / settings.epochs
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = settings.learning_rate_at(progress)
         pixels, labels = data.images[rows], data.labels[rows]
         if settings.augmentation == "shift":
             pixels = shifted(pixels, settings.shift, generator)
-        logits = network(data.normalised(pixels))
+        logits, *auxiliary = network.training_logits(data.normalised(pixels), drop_path, drops)
         loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        whole = loss
+        for other in auxiliary:
+            second = F.cross_entropy(other, labels, label_smoothing=settings.label_smoothing)
+            whole = whole + settings.auxiliary_weight * second
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole.backward()  # type: ignore[no-untyped-call]
+        if settings.clip:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
         optimizer.step()
         total += loss.detach() * len(rows)
         correct += (logits.detach().argmax(1) == labels).sum()
     return float(total) / count, 100.0 * float(correct) / count
+
+
+def _derived(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """A generator on the device, with a seed from another one: masks are drawn where they are used."""
+    seed = int(torch.randint(1 << 62, (), generator=generator))
+    return torch.Generator(device).manual_seed(seed)
 
 
 @torch.no_grad()

@@ -14,8 +14,15 @@ import pytest
 import crlso
 from tests.source import PACKAGES, ROOT, files, imported, parse
 
-# What the tables and the supernets may use of `crlso`: the agreed interfaces, and the files of a run.
-SHARED = ("crlso.protocols", "crlso.errors", "crlso.spaces", "crlso.runs")
+# What the tables and the supernets may use of `crlso`: the agreed interfaces, files of runs and from outside.
+SHARED = (
+    "crlso.protocols",
+    "crlso.errors",
+    "crlso.settings",
+    "crlso.spaces",
+    "crlso.runs",
+    "crlso.formats",
+)
 
 
 def inside(module: str, packages: tuple[str, ...]) -> bool:
@@ -125,7 +132,15 @@ def loaded(module: str, *suspects: str) -> str:
 
 @pytest.mark.parametrize(
     "module",
-    ["crlso.spaces", "crlso.protocols", "crlso.runs.files", "crlso.search", "benchmarks", "crlso.cli.main"],
+    [
+        "crlso.spaces",
+        "crlso.protocols",
+        "crlso.runs.files",
+        "crlso.search",
+        "benchmarks",
+        "supernet",
+        "crlso.cli.main",
+    ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:
     assert loaded(module, "torch", "torch_geometric", "plotly", "pandas") == ""

@@ -1,4 +1,4 @@
-"""Readers of foreign file formats: as streams, in little memory, never running what a file names.
+"""Readers of the file formats of benchmarks: as streams, in little memory (pickles: ``crlso.formats``).
 
 Importing this package imports neither torch nor pandas.
 """

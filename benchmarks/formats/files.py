@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final, final
 
-from benchmarks.formats.errors import FormatError, naming
-from benchmarks.formats.source import Readable
+from crlso.formats.errors import FormatError, naming
+from crlso.formats.source import Readable
 
 Progress = Callable[[int], None]
 """Called with the number of bytes of the file that were read since the last call."""
@@ -82,7 +82,7 @@ class Watched(io.BufferedIOBase):
 
 
 def open_watched(path: Path, on_bytes: Progress | None = None, *, digests: bool = False) -> Watched:
-    """Open a file for reading; :func:`~benchmarks.formats.errors.naming` around it words what goes wrong."""
+    """Open a file for reading; :func:`~crlso.formats.errors.naming` around it words what goes wrong."""
     return Watched(path.open("rb"), on_bytes, digests=digests)
 
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Literal, cast, final
 
-from benchmarks.formats.emulated import TORCH, Allowed
-from benchmarks.formats.errors import FormatError, damaged, naming
 from benchmarks.formats.files import Progress, Watched, open_watched
-from benchmarks.formats.pickles import WHOLE, Entries, Limits, read_pickle, stream_pickle
-from benchmarks.formats.source import Source
+from crlso.formats.emulated import TORCH, Allowed
+from crlso.formats.errors import FormatError, damaged, naming
+from crlso.formats.pickles import WHOLE, Entries, Limits, read_pickle, stream_pickle
+from crlso.formats.source import Source
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 PROTOCOL: Final = 1001
@@ -42,7 +42,7 @@ class TorchFile:
         self.form: Form = form
 
     def read(self, *, allowed: Allowed = TORCH, limits: Limits = WHOLE) -> object:
-        """The whole object; see :func:`~benchmarks.formats.pickles.read_pickle`.
+        """The whole object; see :func:`~crlso.formats.pickles.read_pickle`.
 
         Raises:
             FormatError: Damaged, or naming what is not allowed.
@@ -52,7 +52,7 @@ class TorchFile:
     def entries(
         self, at: tuple[str, ...], *, allowed: Allowed = TORCH, limits: Limits | None = None
     ) -> Entries:
-        """The entries of a dict in the object; see :func:`~benchmarks.formats.pickles.stream_pickle`."""
+        """The entries of a dict in the object; see :func:`~crlso.formats.pickles.stream_pickle`."""
         return stream_pickle(self._source, at=at, allowed=allowed, limits=limits, finish=self._finish)
 
     def _finish(self, source: Source) -> None:

@@ -21,12 +21,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from benchmarks.formats.errors import naming
-from benchmarks.formats.pickles import read_pickle
 from benchmarks.importers.digests import source_digests
 from benchmarks.importers.registry import Format, Source
 from benchmarks.store import Header, write_table
 from crlso.errors import ArchitectureError, TableError
+from crlso.formats.errors import naming
+from crlso.formats.pickles import read_pickle
 from crlso.protocols import Codes, FloatArray, Metric
 from crlso.spaces import get_space, space_to_dict
 

@@ -12,16 +12,16 @@ import re
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.formats.emulated import DEFAULT, Allowed, Global, Record, record_class
-from benchmarks.formats.errors import FormatError, naming
 from benchmarks.formats.files import file_digests
-from benchmarks.formats.pickles import Limits, read_pickle
 from benchmarks.importers.registry import Format, Source
 from benchmarks.store import Header
 from benchmarks.surrogate.boosters import lightgbm_forest, xgboost_forest
 from benchmarks.surrogate.storage import SUFFIX, write_surrogate
 from benchmarks.surrogate.trees import Forest, TreeEnsemble
 from crlso.errors import TableError
+from crlso.formats.emulated import DEFAULT, Allowed, Global, Record, record_class
+from crlso.formats.errors import FormatError, naming
+from crlso.formats.pickles import Limits, read_pickle
 from crlso.protocols import Metric
 from crlso.runs.files import disk_errors
 from crlso.runs.progress import progress_bar

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.builder import TableBuilder
-from benchmarks.formats.errors import naming
 from benchmarks.formats.files import Bzip, Progress, open_watched
-from benchmarks.formats.pickles import Entries, read_pickle, stream_pickle
 from benchmarks.importers.digests import published_digits, source_digests, vouchers
 from benchmarks.importers.nats_table import Origin, RecordTable, first_arch, space_of
 from benchmarks.importers.progress import byte_progress
 from benchmarks.importers.registry import Format, Source
 from crlso.errors import TableError
+from crlso.formats.errors import naming
+from crlso.formats.pickles import Entries, read_pickle, stream_pickle
 from crlso.protocols import SearchSpace
 
 IMPORTER = "crlso.nats-files/1"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.formats.errors import FormatError
 from benchmarks.surrogate.trees import Forest
+from crlso.formats.errors import FormatError
 
 _XGBOOST_NODE = np.dtype(
     [("parent", "<i4"), ("left", "<i4"), ("right", "<i4"), ("index", "<u4"), ("value", "<f4")]

@@ -1,7 +1,10 @@
-"""Image data sets: readers of official files, stratified splits. Imports no torch."""
+"""Image data sets: readers of official files, stratified splits. Imports no torch.
+
+``supernet.data.resident`` (a part on a device) and ``supernet.data.augmentation`` do.
+"""
 
 from supernet.data.images import Images
-from supernet.data.sources import SOURCES, load
+from supernet.data.sources import SOURCES, find, load
 from supernet.data.splits import Part, Splits, SplitSettings, split
 
-__all__ = ["SOURCES", "Images", "Part", "SplitSettings", "Splits", "load", "split"]
+__all__ = ["SOURCES", "Images", "Part", "SplitSettings", "Splits", "find", "load", "split"]

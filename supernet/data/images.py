@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from crlso.errors import UserError
 
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images ``[n, c, h, w]`` and labels ``[n]``, as a reader of one file gives them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Images:

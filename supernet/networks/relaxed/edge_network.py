@@ -52,7 +52,8 @@ class EdgeCellSupernet(Supernet):
         self.inputs, self.classes = inputs, classes
         self.statistics = statistics or OwnBatch()
         first, last = skeleton.widths[0], skeleton.widths[-1]
-        around = Style(partial(AffineBatchStatistics, statistics=self.statistics))
+        affine = partial(AffineBatchStatistics, statistics=self.statistics)
+        around = Style(affine, around=affine)
         self.stem = nn.Sequential(
             nn.Conv2d(inputs, first, 3, padding=1, bias=False), around.normalisation(first)
         )

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.formats.emulated import Opaque
-from benchmarks.formats.errors import FormatError, naming
 from benchmarks.formats.files import Bzip, Watched, file_digests, open_watched
-from benchmarks.formats.pickles import read_pickle
 from benchmarks.formats.torch_file import open_torch
-from tests.benchmarks.formats.test_pickles import plain, same
+from crlso.formats.emulated import Opaque
+from crlso.formats.errors import FormatError, naming
+from crlso.formats.pickles import read_pickle
 from tests.benchmarks.mutations import mutated
 from tests.benchmarks.samples_nats import pickled_table, write_pth
+from tests.formats.test_pickles import plain, same
 from tests.source import ROOT
 from tests.spaces.data import data_file
 

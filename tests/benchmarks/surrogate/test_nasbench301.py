@@ -108,7 +108,7 @@ def test_what_the_names_say(files: Path) -> None:
 
 
 def test_trees_after_the_best_iteration_are_left_out(files: Path) -> None:
-    from benchmarks.formats.pickles import read_pickle
+    from crlso.formats.pickles import read_pickle
 
     with (files / "nb_models_1.0" / "lgb_runtime_v1.0" / "0" / "surrogate_model.model").open("rb") as file:
         state = read_pickle(file, allowed=ALLOWED).state  # type: ignore[attr-defined]
@@ -166,7 +166,7 @@ def test_wrong_files_are_refused_in_one_line(copy: Path, files: Path, tmp_path: 
 @pytest.mark.parametrize("kind", ["xgb_v1.0", "lgb_runtime_v1.0"])
 def test_mutated_boosters_neither_crash_nor_hang(files: Path, kind: str) -> None:
     """The official format has no checksum, so another number may come out; nothing worse may."""
-    from benchmarks.formats.pickles import read_pickle
+    from crlso.formats.pickles import read_pickle
 
     with (files / "nb_models_1.0" / kind / "0" / "surrogate_model.model").open("rb") as file:
         handle = read_pickle(file, allowed=ALLOWED).state["handle"]  # type: ignore[attr-defined]
@@ -191,7 +191,7 @@ def test_mutated_boosters_neither_crash_nor_hang(files: Path, kind: str) -> None
 
 
 def test_mutated_pickles_are_refused_or_read(files: Path) -> None:
-    from benchmarks.formats.pickles import read_pickle
+    from crlso.formats.pickles import read_pickle
 
     good = (files / "nb_models_1.0" / "xgb_v1.0" / "0" / "surrogate_model.model").read_bytes()
     ends = [*range(200), *range(len(good) - 1000, len(good))]  # what is not the booster's own bytes

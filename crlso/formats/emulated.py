@@ -15,7 +15,7 @@ from typing import Final, final
 
 import numpy as np
 
-from benchmarks.formats.errors import FormatError
+from crlso.formats.errors import FormatError
 
 Arguments = tuple[object, ...]
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final, final
 
-from benchmarks.formats.memo import Memo
-from benchmarks.formats.source import Source
+from crlso.formats.memo import Memo
+from crlso.formats.source import Source
 
 LONGEST_TEXT: Final = 64
 _MOST: Final = 1000  # entries at once: bounds the number and size of the formats

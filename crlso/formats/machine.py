@@ -1,6 +1,6 @@
 """The pickle machine: what each opcode does to a stack and a memo of plain data.
 
-:mod:`benchmarks.formats.pickles` says what it departs from ``pickle.load`` in, and has the functions to use.
+:mod:`crlso.formats.pickles` says what it departs from ``pickle.load`` in, and has the functions to use.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, final
 
-from benchmarks.formats.emulated import Allowed, Global, Record, Shell, check_key
-from benchmarks.formats.errors import FormatError
-from benchmarks.formats.memo import Memo
-from benchmarks.formats.runs import LONGEST_TEXT, Runs
-from benchmarks.formats.source import Source
+from crlso.formats.emulated import Allowed, Global, Record, Shell, check_key
+from crlso.formats.errors import FormatError
+from crlso.formats.memo import Memo
+from crlso.formats.runs import LONGEST_TEXT, Runs
+from crlso.formats.source import Source
 
 PROTOCOLS: Final = (2, 3, 4, 5)
 
@@ -23,6 +23,7 @@ _LONGEST_INTEGER: Final = 4096  # bytes
 _CONTAINERS: Final = frozenset({dict, list, set, frozenset, tuple, Record})
 _BIG_DOUBLE: Final = Struct(">d")
 _FLOAT: Final = ord("G")
+_UNUSED: Final = Global("(no object)")  # stands at a number of the memo that has none
 
 
 @dataclass(frozen=True)
@@ -361,11 +362,13 @@ class Machine:
         else:
             self._stack.append(source.take(length).decode("utf-8", "surrogatepass"))
 
+    # Texts of Python 2, which are bytes: the content of an array among them.
+
     def _short_binstring(self) -> None:
-        self._stack.append(self._source.take(self._source.take(1)[0]).decode("ascii"))
+        self._stack.append(self._source.take(self._source.take(1)[0]).decode("latin-1"))
 
     def _binstring(self) -> None:
-        self._stack.append(self._source.take(self._source.number(4)).decode("ascii"))
+        self._stack.append(self._source.take(self._source.number(4)).decode("latin-1"))
 
     def _short_binbytes(self) -> None:
         self._stack.append(self._source.take(self._source.take(1)[0]))
@@ -459,6 +462,8 @@ class Machine:
 
     def _put(self, raw: bytes) -> None:
         number, memo = int.from_bytes(raw, "little"), self._memo
+        if number == 1 and not len(memo):
+            memo.put(_UNUSED)  # Python 2 counts from 1
         if number != memo.base + len(memo.texts):
             raise FormatError(f"object {number} is memoised where {len(memo)} is next")
         memo.put(self._top())
@@ -478,6 +483,8 @@ class Machine:
         if number >= memo.base + len(memo.texts):
             raise FormatError(f"the pickle refers to object {number}, which it has not made")
         value = memo.get(number)
+        if value is _UNUSED:
+            raise FormatError(f"the pickle refers to object {number}, which it has not made")
         if type(value) in _CONTAINERS:
             self._count()
             if memo.is_kept(number):

@@ -12,8 +12,8 @@ from typing import Final, Generic, TypeVar, final
 
 import numpy as np
 
-from benchmarks.formats.emulated import Global
-from benchmarks.formats.errors import FormatError
+from crlso.formats.emulated import Global
+from crlso.formats.errors import FormatError
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.formats.emulated import TORCH
-from benchmarks.formats.errors import FormatError
-from benchmarks.formats.pickles import read_pickle, stream_pickle
+from crlso.formats.emulated import TORCH
+from crlso.formats.errors import FormatError
+from crlso.formats.pickles import read_pickle, stream_pickle
 from tests.benchmarks.mutations import mutated
 from tests.benchmarks.samples_nats import pickled_table
 from tests.spaces.data import data_file
@@ -181,7 +181,6 @@ RAW = {
     "bad text": b"X\x02\x00\x00\x00\xff\xfe.",
     "bad long text": b"X\x64\x00\x00\x00" + b"\xff" * 100 + b".",
     "bad text in a stretch": (b"X\x01\x00\x00\x00\xffq\x00G" + bytes(8)) * 3 + b".",
-    "bad py2 text": b"U\x01\xff.",
     "bad name": b"c\xff\n\xff\n.",
     "long name": b"c" + b"a" * 5000 + b"\n\n.",
     "name of numbers": b"K\x01K\x02\x93.",

@@ -13,7 +13,7 @@ from tests.source import ROOT
 SCRIPT = """
 import re, sys
 from pathlib import Path
-from benchmarks.formats.pickles import stream_pickle
+from crlso.formats.pickles import stream_pickle
 from tests.benchmarks.samples_nats import Pieces, pickled_table
 
 count = int(sys.argv[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, final
 
-from benchmarks.formats.errors import FormatError
+from crlso.formats.errors import FormatError
 
 CHUNK: Final = 1 << 20
 _LINE_LIMIT: Final = 1024  # a module's or a class's name

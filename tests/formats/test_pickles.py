@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.formats.emulated import DEFAULT, Record, record_class
-from benchmarks.formats.errors import FormatError
-from benchmarks.formats.pickles import Limits, read_pickle, stream_pickle
+from crlso.formats.emulated import DEFAULT, Record, record_class
+from crlso.formats.errors import FormatError
+from crlso.formats.pickles import Limits, read_pickle, stream_pickle
 from tests.benchmarks.samples_nats import Pieces, pickled_table, stream
 from tests.spaces.data import data_file
 

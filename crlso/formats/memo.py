@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, final
 
-from benchmarks.formats.archive import Archive
-from benchmarks.formats.emulated import Shell
-from benchmarks.formats.errors import FormatError
+from crlso.formats.archive import Archive
+from crlso.formats.emulated import Shell
+from crlso.formats.errors import FormatError
 
 _OLD_TEXTS: Final = 10_000
 

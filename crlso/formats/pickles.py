@@ -1,11 +1,12 @@
 """Pickles as data: read opcode by opcode with a machine of our own, which has no means to run anything.
 
 The opcodes are those of Python's pickle protocols 2 to 5 (``pickletools`` describes them). Departures from
-``pickle.load``: names are looked up in a list of stand-ins (:mod:`benchmarks.formats.emulated`) instead of
-being imported; everything becomes plain Python data (``OrderedDict`` becomes ``dict``, numpy numbers become
-Python numbers); memory, nesting and lengths are limited; a dict with the same key twice, and an object that
-contains itself, are refused. :func:`stream_pickle` hands out the entries of a dict inside of the pickle one
-by one and lets go of them, so that a file of gigabytes needs the memory of one entry.
+``pickle.load``: names are looked up in a list of stand-ins (:mod:`crlso.formats.emulated`) instead of being
+imported; everything becomes plain Python data (``OrderedDict`` becomes ``dict``, numpy numbers become
+Python numbers, and the texts of Python 2, which are bytes, become texts by Latin-1); memory, nesting and
+lengths are limited; a dict with the same key twice, and an object that contains itself, are refused.
+:func:`stream_pickle` hands out the entries of a dict inside of the pickle one by one and lets go of them,
+so that a file of gigabytes needs the memory of one entry.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, final
 
-from benchmarks.formats.emulated import DEFAULT, Allowed
-from benchmarks.formats.machine import Limits, Machine
-from benchmarks.formats.source import Readable, Source
+from crlso.formats.emulated import DEFAULT, Allowed
+from crlso.formats.machine import Limits, Machine
+from crlso.formats.source import Readable, Source
 
 __all__ = ["WHOLE", "Entries", "Finish", "Limits", "read_pickle", "stream_pickle"]
 
@@ -48,7 +49,7 @@ def read_pickle(
     Returns:
         Plain data: dict, list, tuple, set, frozenset, str, bytes, int, float, bool, None, numpy arrays of
         numbers, and what ``allowed`` makes of other objects. An allowed name that is not called comes out as
-        a :class:`~benchmarks.formats.emulated.Global`, which does nothing.
+        a :class:`~crlso.formats.emulated.Global`, which does nothing.
 
     Raises:
         FormatError: Not a pickle, damaged, beyond the limits, or it names what is not allowed.
@@ -59,7 +60,7 @@ def read_pickle(
         {'accuracy': [91.5, None]}
         >>> read_pickle(io.BytesIO(pickle.dumps(print)))
         Traceback (most recent call last):
-        benchmarks.formats.errors.FormatError: at byte 30: the file names builtins.print, which is not data; \
+        crlso.formats.errors.FormatError: at byte 30: the file names builtins.print, which is not data; \
 refused, nothing was run
     """
     source = stream if isinstance(stream, Source) else Source(stream)
