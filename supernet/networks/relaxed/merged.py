@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from supernet.networks.normalisation import Statistics
+from supernet.networks.relaxed.kernels import depthwise, pointwise
 from supernet.networks.relaxed.layout import Layout, prefixed
 
 _POOLS: Final = ("max_pool_3x3", "avg_pool_3x3")
@@ -219,13 +220,13 @@ class MergedEdges(nn.Module):
             for index, stage in enumerate(stages):
                 if index:
                     y = F.relu(self._statistics.normalise(y))
-                y = _depthwise(
+                y = depthwise(
                     y,
                     weights[f"{name}_{index}_depthwise"],
                     stride=1 if apart or index else stride,
                     dilation=1 if apart else stage.dilation,
                 )
-                y = _pointwise(y, weights[f"{name}_{index}_pointwise"])
+                y = pointwise(y, weights[f"{name}_{index}_pointwise"])
             y = self._statistics.normalise(y, scales[name])
             if apart and stride == 1:
                 dilated.append(y)
@@ -270,23 +271,6 @@ def _per_channel(share: Tensor, channels: int) -> tuple[Tensor, ...]:
 def _repeat(x: Tensor, times: int) -> Tensor:
     """All channels, so many times."""
     return torch.cat([x] * times, dim=1)
-
-
-def _depthwise(x: Tensor, weight: Tensor, *, stride: int, dilation: int) -> Tensor:
-    """``[n, t * c, h, w]`` by ``[t, c, 1, k, k]``."""
-    kernels = weight.flatten(0, 1).to(x.dtype)
-    padding = dilation * (kernels.shape[-1] // 2)
-    return F.conv2d(x, kernels, stride=stride, padding=padding, dilation=dilation, groups=len(kernels))
-
-
-def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
-    """``[n, t * c, h, w]`` by ``[t, c, c, 1, 1]``, for every target its channels."""
-    n, _, height, width = x.shape
-    targets, channels = weight.shape[:2]
-    rows = x.permute(0, 2, 3, 1).reshape(-1, targets, channels).transpose(0, 1)
-    product = torch.bmm(rows, weight.flatten(2).to(x.dtype).transpose(1, 2))
-    dense = product.transpose(0, 1).contiguous()
-    return dense.view(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _factorized(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
