@@ -81,7 +81,7 @@ class AffineBatchStatistics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, c, h, w]`` to the same shape."""
-        return self.statistics.normalise(x, self.weight) + self.bias[:, None, None]
+        return self.statistics.normalise(x, self.weight) + self.bias.to(x.dtype)[:, None, None]
 
 
 @dataclass(frozen=True)
