@@ -22,7 +22,16 @@ from supernet.networks.darts import DARTSNetwork, DARTSSizes
 from supernet.networks.family import ImageTask, NetworkFamily, Path
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
 from supernet.networks.operations import OPERATIONS as BUILDABLE
-from supernet.networks.relaxed import DARTSFast, DARTSReference, EdgeCellFast, EdgeCellReference
+from supernet.networks.relaxed import (
+    DARTSFast,
+    DARTSReference,
+    DARTSSupernet,
+    EdgeCellFast,
+    EdgeCellReference,
+    EdgeCellSupernet,
+    inherit_darts,
+    inherit_edge_cells,
+)
 from supernet.networks.skeleton import CellNetwork, Skeleton
 
 if TYPE_CHECKING:
@@ -154,7 +163,9 @@ class DARTSFamily(NetworkFamily):
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
-        raise _not_there(self, "networks with inherited weights")
+        if not isinstance(supernet, DARTSSupernet):
+            raise _other_supernet(self, supernet)
+        return inherit_darts(supernet, code)
 
     def mixing(self, codes: ArrayLike) -> Tensor:
         """``[n, 2, 14, 8]`` float32: 1 for the eight operations of each cell, 0 elsewhere.
@@ -310,7 +321,9 @@ class EdgeCellFamily(NetworkFamily):
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
-        raise _not_there(self, "networks with inherited weights")
+        if not isinstance(supernet, EdgeCellSupernet):
+            raise _other_supernet(self, supernet)
+        return inherit_edge_cells(supernet, code)
 
     def mixing(self, codes: ArrayLike) -> Tensor:
         """``[n, 1, edges, operations]`` float32: 1 for the operation of each edge, 0 elsewhere.
@@ -404,6 +417,5 @@ def _on_host(family: NetworkFamily, shares: Tensor) -> FloatArray:
     return values
 
 
-def _not_there(family: NetworkFamily, what: str) -> UserError:
-    """Until the relaxed networks are there."""
-    return UserError(f"the space {family.space.name!r} has no {what} yet")
+def _other_supernet(family: NetworkFamily, supernet: Supernet) -> UserError:
+    return UserError(f"a {type(supernet).__name__} has no weights for the space {family.space.name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import partial
 from typing import final
 
 import torch
@@ -12,8 +11,7 @@ from torch.nn import functional as F
 
 from crlso.spaces import EdgeCellSpace
 from supernet.networks.cell import edge_cells
-from supernet.networks.normalisation import BatchStatistics, OwnBatch, Statistics, Style
-from supernet.networks.relaxed.affine import AffineBatchStatistics
+from supernet.networks.normalisation import OwnBatch, Statistics, shared
 from supernet.networks.relaxed.layout import FastSupernet, Layout
 from supernet.networks.relaxed.merged import MergedEdges, whole_layout
 from supernet.networks.relaxed.reference import RelaxedEdgeCell
@@ -52,18 +50,15 @@ class EdgeCellSupernet(Supernet):
         self.inputs, self.classes = inputs, classes
         self.statistics = statistics or OwnBatch()
         first, last = skeleton.widths[0], skeleton.widths[-1]
-        affine = partial(AffineBatchStatistics, statistics=self.statistics)
-        around = Style(affine, around=affine)
-        self.stem = nn.Sequential(
-            nn.Conv2d(inputs, first, 3, padding=1, bias=False), around.normalisation(first)
-        )
-        self.reductions = nn.ModuleList(
-            ResidualReduction(before // 2, before, around) for before in skeleton.widths[1:]
-        )
-        self.stages = nn.ModuleList(
-            nn.ModuleList(self._cell(width) for _ in range(skeleton.cells)) for width in skeleton.widths
-        )
-        self.last = around.normalisation(last)
+        style = shared(pools=False, statistics=self.statistics)
+        self.stem = nn.Sequential(nn.Conv2d(inputs, first, 3, padding=1, bias=False), style.around(first))
+        body: list[nn.Module] = []
+        for stage, width in enumerate(skeleton.widths):
+            if stage:
+                body.append(ResidualReduction(skeleton.widths[stage - 1], width, style))
+            body += [self._cell(width) for _ in range(skeleton.cells)]
+        self.body = nn.ModuleList(body)
+        self.last = style.around(last)
         self.classifier = nn.Linear(last, classes)
 
     @abstractmethod
@@ -74,11 +69,9 @@ class EdgeCellSupernet(Supernet):
         """See the base class; ``mixing`` is ``[1, edges, operations]``."""
         features = self.stem(images)
         shares = mixing[0]
-        for index, stage in enumerate(self.stages):
-            if index:
-                features = self.reductions[index - 1](features)
-            for cell in stage.children():
-                features = cell(features, shares)
+        for module in self.body:
+            cell = not isinstance(module, ResidualReduction)
+            features = module(features, shares) if cell else module(features)
         features = F.relu(self.last(features))
         logits: Tensor = self.classifier(features.mean((2, 3)))
         return logits
@@ -89,7 +82,7 @@ class EdgeCellReference(EdgeCellSupernet):
     """The relaxed network of such a space, one operation at a time: see :class:`EdgeCellSupernet`."""
 
     def _cell(self, channels: int) -> nn.Module:
-        style = Style(partial(BatchStatistics, statistics=self.statistics))
+        style = shared(pools=False, statistics=self.statistics)
         return RelaxedEdgeCell(self.space.edges, self.space.operations, channels, style)
 
 

@@ -8,8 +8,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from crlso.spaces.darts_costs import Place
+from supernet.networks.darts import edge_stride, preprocessing
 from supernet.networks.normalisation import Style
-from supernet.networks.operations import OPERATIONS, FactorizedReduce, ReLUConvBN
+from supernet.networks.operations import OPERATIONS
 
 
 @final
@@ -65,46 +67,24 @@ class RelaxedDARTSCell(nn.Module):
     Args:
         edges: (source, target) of every edge, by target; the inputs are states 0 and 1.
         names: Of the operations.
-        before: Channels of the outputs of the cell before the last and of the last cell.
-        channels: Of the feature maps inside.
-        reduction: Whether the edges that leave the inputs halve the image.
-        halved: Whether the last cell did so (the first input is then twice as large as the second).
+        place: Where it stands: channels, and whether it reduces.
         style: How the operations normalise.
     """
 
     def __init__(
-        self,
-        edges: Sequence[tuple[int, int]],
-        names: Sequence[str],
-        before: tuple[int, int],
-        channels: int,
-        *,
-        reduction: bool,
-        halved: bool,
-        style: Style,
+        self, edges: Sequence[tuple[int, int]], names: Sequence[str], place: Place, style: Style
     ) -> None:
         super().__init__()
         self._edges = tuple(edges)
-        self.preprocess = preprocess(before, channels, halved=halved, style=style)
+        self.older, self.previous = preprocessing(place, style)
         self.edges = nn.ModuleList(
-            MixedOperation(names, channels, 2 if reduction and source < 2 else 1, style)
-            for source, _ in edges
+            MixedOperation(names, place.channels, edge_stride(place, source), style) for source, _ in edges
         )
 
-    def forward(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
+    def forward(self, older: Tensor, previous: Tensor, shares: Tensor) -> Tensor:
         """Outputs of the two cells before and ``[edges, operations]`` to ``[n, 4 channels, h', w']``."""
-        inputs = [self.preprocess[0](first), self.preprocess[1](second)]
-        return torch.cat(_states(inputs, self._edges, self.edges, shares)[2:], dim=1)
-
-
-def preprocess(before: tuple[int, int], channels: int, *, halved: bool, style: Style) -> nn.ModuleList:
-    """What brings the two inputs of a DARTS cell to its number of channels and to one size."""
-    first: nn.Module = (
-        FactorizedReduce(before[0], channels, style)
-        if halved
-        else ReLUConvBN(before[0], channels, 1, 1, style)
-    )
-    return nn.ModuleList([first, ReLUConvBN(before[1], channels, 1, 1, style)])
+        inputs = [self.older(older), self.previous(previous)]
+        return torch.cat(_states(inputs, self._edges, self.edges, shares)[len(inputs) :], dim=1)
 
 
 def _states(
