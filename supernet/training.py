@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from torch.nn import functional as F
 
 from crlso.errors import UserError
 from crlso.protocols import FloatArray
-from supernet.data.splits import Part, Splits
+from supernet.data.augmentation import Shift
+from supernet.data.resident import Resident
+from supernet.data.splits import Splits
 
 Augmentation = Literal["none", "shift"]
 
@@ -94,28 +96,6 @@ CURVES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "secon
 """Names of :attr:`Trained.curves`."""
 
 
-@final
-class _Resident:
-    """A part of a data set on the device; pixels stay bytes and are normalised batch by batch."""
-
-    def __init__(self, part: Part, splits: Splits, device: torch.device) -> None:
-        shape = (1, -1, 1, 1)
-        # A copy: torch does not know read-only arrays and would warn.
-        self.images = torch.from_numpy(part.images.copy()).to(device)
-        self.labels = torch.from_numpy(part.labels.copy()).to(device)
-        self._mean = _column(splits.mean, device).view(shape)
-        self._scale = _column(1 / splits.deviation, device).view(shape)
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """``[n, c, h, w]`` bytes to float32 of mean 0 and deviation 1 per channel, over the training part."""
-        scaled = (pixels.float() - self._mean) * self._scale
-        return scaled.contiguous(memory_format=torch.channels_last)
-
-
-def _column(values: FloatArray, device: torch.device) -> Tensor:
-    return torch.from_numpy(values).float().to(device)
-
-
 def train(
     network: nn.Module,
     splits: Splits,
@@ -162,7 +142,7 @@ def _train(
     generator: torch.Generator,
 ) -> Trained:
     training, valid, test = (
-        _Resident(part, splits, device) for part in (splits.train, splits.valid, splits.test)
+        Resident(part, splits, device) for part in (splits.train, splits.valid, splits.test)
     )
     # Channels next to each other in memory: a step of small networks takes half to four fifths of the time.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -191,7 +171,7 @@ def _train(
 
 def _epoch(
     network: nn.Module,
-    data: _Resident,
+    data: Resident,
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
     *,
@@ -224,7 +204,7 @@ def _epoch(
 
 
 @torch.no_grad()
-def _measure(network: nn.Module, data: _Resident) -> tuple[float, float]:
+def _measure(network: nn.Module, data: Resident) -> tuple[float, float]:
     """Mean loss (nats, no label smoothing) and accuracy in %, with running statistics in normalisations."""
     network.eval()
     count = len(data.labels)
@@ -246,19 +226,9 @@ def shifted(pixels: Tensor, most: int, generator: torch.Generator) -> Tensor:
         most: Shifts are uniform from ``-most`` to ``most``, in each direction.
         generator: A CPU generator.
     """
-    n, c, h, w = pixels.shape
-    offsets = torch.randint(0, 2 * most + 1, (2, n), generator=generator).to(pixels.device)
-    rows = offsets[0][:, None] + torch.arange(h, device=pixels.device)
-    columns = offsets[1][:, None] + torch.arange(w, device=pixels.device)
-    images = torch.arange(n, device=pixels.device)
-    padded = F.pad(pixels, (most, most, most, most))
-    channels = torch.arange(c, device=pixels.device)
-    return padded[
-        images[:, None, None, None],
-        channels[None, :, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
+    shift = Shift(most)
+    offsets = shift.draw(len(pixels), (pixels.shape[2], pixels.shape[3]), generator)
+    return shift.apply(pixels, tuple(part.to(pixels.device) for part in offsets))
 
 
 @contextlib.contextmanager
