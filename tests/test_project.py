@@ -125,7 +125,16 @@ def loaded(module: str, *suspects: str) -> str:
 
 @pytest.mark.parametrize(
     "module",
-    ["crlso.spaces", "crlso.protocols", "crlso.runs.files", "crlso.search", "benchmarks", "crlso.cli.main"],
+    [
+        "crlso.spaces",
+        "crlso.protocols",
+        "crlso.formats.pickles",
+        "crlso.runs.files",
+        "crlso.search",
+        "benchmarks",
+        "supernet.data",
+        "crlso.cli.main",
+    ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:
     assert loaded(module, "torch", "torch_geometric", "plotly", "pandas") == ""

@@ -24,8 +24,8 @@ class RandomResizedCrop(Augmentation):
 
     Its area is uniform in a range of shares of the image's, and so is the logarithm of its width over its
     height. Of ten such rectangles the first that fits counts; if none does, the largest central one of an
-    allowed shape. Departure from what is done with files: the source is the stored image, not the original one, and
-    scaling is bilinear without averaging.
+    allowed shape. Departure from what is done with files: the source is the stored image, not the original
+    one, and scaling is bilinear without averaging.
 
     Attributes:
         area: Least and largest share of the area.

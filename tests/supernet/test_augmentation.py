@@ -101,7 +101,7 @@ def test_a_slice_of_a_batch_is_made_alone(augmentation: Augmentation) -> None:
 class NothingRead(TorchDispatchMode):
     """Fails where a value is looked at on the host."""
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         assert func.overloadpacket not in (
             torch.ops.aten._local_scalar_dense,
             torch.ops.aten.item,
