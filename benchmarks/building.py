@@ -8,7 +8,7 @@ in which trainings ended: an interrupted build gives the same table as any other
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,17 @@ import numpy as np
 from benchmarks.builder import TableBuilder
 from benchmarks.catalog import new_path
 from benchmarks.choosing import Chosen, Unique, sample, whole_space
-from benchmarks.journal import Journal, Training
 from benchmarks.store import Header, read_header
 from benchmarks.table import Curve
 from crlso.errors import RunError, TableError, UnknownNameError, UserError
 from crlso.protocols import FloatArray, Metric, TrainedRecord, Trainer
-from crlso.runs.progress import progress_bar
-from crlso.runs.workers import Task
+from crlso.runs.trainings import Engine, Journal, Training, train_all
 from crlso.spaces import space_to_dict
 
 IMPORTER = "crlso.build/1"
 FOLDER_SUFFIX = ".building"
 JOURNAL = "trainings.jsonl"
 MOST_TRAININGS = 10_000_000
-
-Engine = Callable[[Sequence[Task], Any], Iterator[tuple[int, Any]]]
-"""Does tasks with what they share, and yields number and result of each as it ends."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ def build_table(
                 f"{name}: {len(plan.chosen.codes):,} architectures, {plan.networks:,} of them to be trained,"
                 f" {len(wanted):,} trainings; {len(left):,} left to do (kept in {folder})"
             )
-            _train(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)
+            train_all(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)
             failed = [each for each in wanted if journal.records[each].failed]
             details = {
                 "build": config,
@@ -265,30 +260,6 @@ class _Plan:
             description=f"{which} of {trainer.space.name} {how}{shared}",
             verified="trained by this program; the fingerprint says on which data and how",
         )
-
-
-@dataclass(frozen=True)
-class _TrainOne:
-    """The task of one training; what tasks share is the trainer."""
-
-    training: Training
-
-    def __call__(self, shared: Trainer) -> TrainedRecord:
-        code = shared.space.parse(self.training.arch)
-        return shared.train(code, epochs=self.training.epochs, seed=self.training.seed)
-
-
-def _train(
-    left: Sequence[Training], trainer: Trainer, journal: Journal, engine: Engine, *, done: int, progress: bool
-) -> None:
-    if not left:
-        return
-    with progress_bar("trainings", done + len(left), enabled=progress) as advance:
-        advance(done, "")
-        for index, record in engine([_TrainOne(each) for each in left], trainer):
-            journal.append(left[index], record)
-            done += 1
-            advance(done, f"{left[index].epochs} epochs, seed {left[index].seed}")
 
 
 def _single(metric: Metric, seed: int) -> Metric:

@@ -15,7 +15,14 @@ import crlso
 from tests.source import PACKAGES, ROOT, files, imported, parse
 
 # What the tables and the supernets may use of `crlso`: the agreed interfaces, files of runs and from outside.
-SHARED = ("crlso.protocols", "crlso.errors", "crlso.spaces", "crlso.runs", "crlso.formats")
+SHARED = (
+    "crlso.protocols",
+    "crlso.errors",
+    "crlso.settings",
+    "crlso.spaces",
+    "crlso.runs",
+    "crlso.formats",
+)
 
 
 def inside(module: str, packages: tuple[str, ...]) -> bool:
@@ -132,6 +139,7 @@ def loaded(module: str, *suspects: str) -> str:
         "crlso.runs.files",
         "crlso.search",
         "benchmarks",
+        "supernet",
         "supernet.data",
         "crlso.cli.main",
     ],

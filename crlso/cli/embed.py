@@ -42,14 +42,17 @@ def train(
     ] = "rank",
     steps: Annotated[int, typer.Option("--steps", help="Optimiser steps.")] = 2000,
     beta: Annotated[float, typer.Option("--beta", help="Weight of the KL divergence.")] = 0.002,
-    dim: Annotated[int, typer.Option("--dim", help="Dimension of the latent space.")] = 24,
+    dim: Annotated[
+        int | None,
+        typer.Option("--dim", help="Dimension of the latent space; by default what the space's codes need."),
+    ] = None,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the classes held out.")] = 0.1,
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Train a latent space on most of a space's classes of equal networks and measure it on the others."""
     with user_errors():
-        from crlso.latent.model import ModelSettings
+        from crlso.latent.model import ModelSettings, dimension_for
         from crlso.latent.study import StudySettings, save_study, train_latent
         from crlso.latent.targets import check_target
         from crlso.latent.training import TrainingSettings
@@ -60,7 +63,7 @@ def train(
             raise UserError(f"--beta must be a number of 0 or more, got {beta}")
         training = TrainingSettings(steps=steps, beta=beta)
         settings = StudySettings(labels=labels, target=check_target(target), held_out=held_out, seed=seed)
-        sizes = ModelSettings(latent_dim=dim)
+        sizes = ModelSettings(latent_dim=dimension_for(chosen) if dim is None else dim)
         _make_folder(out)  # before the training, so that no minute of it is lost
         with progress_bar("training", steps) as advance:
             study = train_latent(
@@ -194,7 +197,7 @@ def check(
 
 
 def _data(bench: str | None, metric: str | None, space: str | None) -> tuple[Evaluator | None, Any]:
-    import benchmarks
+    from crlso.cli.evaluators import load_evaluator
     from crlso.errors import UnknownNameError
     from crlso.spaces import get_space
 
@@ -206,7 +209,7 @@ def _data(bench: str | None, metric: str | None, space: str | None) -> tuple[Eva
         return None, get_space(space)
     if metric is None:
         raise UserError(f"--bench {bench} needs --metric (see `crlso bench info {bench}`)")
-    evaluator = benchmarks.load(str(bench))
+    evaluator = load_evaluator(str(bench))
     if metric not in evaluator.metrics:
         raise UnknownNameError("metric", metric, evaluator.metrics)
     return evaluator, evaluator.space

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import crlso
-from crlso.cli import bench, embed
+from crlso.cli import bench, embed, supernet
 from crlso.cli.demo import demo
 from crlso.cli.report import report
 from crlso.cli.search import compare, search
@@ -51,6 +51,7 @@ app.command()(report)
 app.add_typer(bench.app, name="bench")
 app.command()(demo)
 app.add_typer(embed.app, name="embed")
+app.add_typer(supernet.app, name="supernet")
 
 
 if __name__ == "__main__":

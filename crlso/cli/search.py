@@ -22,7 +22,11 @@ MOST_SEEDS = 100_000
 METHOD_LIST = "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
 
 BenchOption = Annotated[
-    str, typer.Option("--bench", help="Benchmark table: a name (see `crlso bench list`) or a path.")
+    str,
+    typer.Option(
+        "--bench",
+        help="Benchmark table: a name (see `crlso bench list`) or a path; or a trained supernet, shared:DIR.",
+    ),
 ]
 MetricOption = Annotated[
     str, typer.Option("--metric", help="Metric that drives the search (see `crlso bench info TABLE`).")
@@ -72,11 +76,11 @@ def search(
     # One thread, as in the workers of `compare`: sums in the same order, so the same run there and here.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with user_errors(_interrupted(out)):
-        import benchmarks
         from crlso import runs
+        from crlso.cli.evaluators import load_evaluator
 
         result = runs.search(
-            benchmarks.load(bench),
+            load_evaluator(bench),
             metric=metric,
             method=method,
             report=report or (),
@@ -129,11 +133,11 @@ def compare(
     --seeds 30 --out runs/compare
     """
     with user_errors(_interrupted(out)):
-        import benchmarks
         from crlso import runs
+        from crlso.cli.evaluators import load_evaluator
 
         result = runs.compare(
-            benchmarks.load(bench),
+            load_evaluator(bench),
             methods=_methods(methods),
             metric=metric,
             report=report or (),

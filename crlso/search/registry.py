@@ -5,18 +5,15 @@ Modules are named, not imported: listing methods, or running random search, does
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, Union
+from typing import Any, Final
 
 from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import SearchMethod, SearchSpace
+from crlso.settings import fill_settings
 
 
 @dataclass(frozen=True)
@@ -107,15 +104,7 @@ def make_settings(name: str, settings: Mapping[str, Any] | None = None) -> Any:
         UnknownNameError: Unknown method or setting.
         UserError: A value of the wrong type or outside its range.
     """
-    kind = _entry(name).settings_class()
-    hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}
-    values = {}
-    for key, value in (settings or {}).items():
-        if key not in known:
-            raise UnknownNameError(f"setting of {name}", key, known)
-        values[key] = convert_value(f"{name}: {key}", value, hints[key])
-    return kind(**values)
+    return fill_settings(_entry(name).settings_class(), name, settings or {})
 
 
 def make_method(
@@ -146,70 +135,3 @@ def _entry(name: str) -> MethodEntry:
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
     return METHODS[name]
-
-
-_BOOLEANS: Final = {
-    "true": True,
-    "on": True,
-    "yes": True,
-    "1": True,
-    "false": False,
-    "off": False,
-    "no": False,
-    "0": False,
-}
-
-
-def convert_value(label: str, value: Any, kind: Any) -> Any:
-    """A value, if need be read from text, as the type of a settings field.
-
-    Args:
-        label: Names the setting in messages.
-        value: Text, number, truth value, list or ``None``.
-        kind: The field's type: ``int``, ``float``, ``bool``, ``str``, ``Literal[...]``, ``tuple[T, ...]`` or
-            ``T | None``.
-
-    Raises:
-        UserError: The value is of another type, or not finite.
-    """
-    origin, options = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        return _convert_optional(label, value, options)
-    if origin is Literal:
-        if value in options:
-            return value
-        raise UserError(f"{label}={value}; choose one of {', '.join(map(str, options))}")
-    if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) and value else value or ()
-        if not isinstance(parts, list | tuple):
-            raise UserError(f"{label}={value}; it must be a list")
-        return tuple(convert_value(label, part, options[0]) for part in parts)
-    if kind is bool and isinstance(value, str):
-        value = _BOOLEANS.get(value.lower(), value)
-    elif kind in (int, float) and isinstance(value, str):
-        value = _number(value, kind)
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    # bool is an int to Python, not to the reader of a settings file.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a text"}.get(
-            kind, str(kind)
-        )
-        raise UserError(f"{label}={value}; it must be {wanted}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{label}={value}; it must be a finite number")
-    return value
-
-
-def _convert_optional(label: str, value: Any, options: tuple[Any, ...]) -> Any:
-    if value is None or (isinstance(value, str) and value.lower() == "none"):
-        return None
-    (inner,) = (option for option in options if option is not types.NoneType)
-    return convert_value(label, value, inner)
-
-
-def _number(text: str, kind: type[int] | type[float]) -> int | float | str:
-    try:
-        return kind(text)
-    except ValueError:
-        return text

@@ -1,7 +1,26 @@
-"""Discrete networks: the cells of a space inside NAS-Bench-201's skeleton."""
+"""Networks of the cells of a space: discrete ones, and the families that know their sizes and costs."""
 
 from supernet.networks.cell import EdgeCell, edge_cells
+from supernet.networks.classifier import Classifier
+from supernet.networks.darts import DARTSNetwork, DARTSSizes
+from supernet.networks.families import DARTSFamily, EdgeCellFamily, family_of
+from supernet.networks.family import ImageTask, NetworkFamily
 from supernet.networks.operations import OPERATIONS
 from supernet.networks.skeleton import CellNetwork, Skeleton, initialise
 
-__all__ = ["OPERATIONS", "CellNetwork", "EdgeCell", "Skeleton", "edge_cells", "initialise"]
+__all__ = [
+    "OPERATIONS",
+    "CellNetwork",
+    "Classifier",
+    "DARTSFamily",
+    "DARTSNetwork",
+    "DARTSSizes",
+    "EdgeCell",
+    "EdgeCellFamily",
+    "ImageTask",
+    "NetworkFamily",
+    "Skeleton",
+    "edge_cells",
+    "family_of",
+    "initialise",
+]

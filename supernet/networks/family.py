@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from numpy.typing import ArrayLike
 
 from crlso.protocols import Code, FloatArray, SearchSpace
+from supernet.networks.normalisation import TRAINED, Statistics, Style
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from supernet.data import Splits
     from supernet.networks.classifier import Classifier
-    from supernet.networks.normalisation import Statistics
     from supernet.networks.supernet import Supernet
 
 Path = Literal["fast", "reference"]
@@ -34,6 +35,11 @@ class ImageTask:
     channels: int
     size: tuple[int, int]
     classes: int
+
+    @classmethod
+    def of(cls, splits: Splits) -> ImageTask:
+        """That of a data set."""
+        return cls(splits.channels, splits.size, splits.classes)
 
 
 class NetworkFamily(ABC):
@@ -89,12 +95,16 @@ class NetworkFamily(ABC):
         """Multiply-accumulate operations of the supernet for one image, by formula."""
 
     @abstractmethod
-    def network(self, code: ArrayLike) -> Classifier:
-        """The discrete network of a code ``[d]``, to be trained.
+    def network(self, code: ArrayLike, style: Style = TRAINED) -> Classifier:
+        """The discrete network of a code ``[d]``, by default one to be trained.
 
         Raises:
             ArchitectureError: The code is none of the space.
         """
+
+    @abstractmethod
+    def shared_style(self, statistics: Statistics | None = None) -> Style:
+        """How the supernet, and networks with its weights, normalise."""
 
     @abstractmethod
     def supernet(self, *, path: Path = "fast", statistics: Statistics | None = None) -> Supernet:
@@ -109,11 +119,20 @@ class NetworkFamily(ABC):
 
     @abstractmethod
     def mixing(self, codes: ArrayLike) -> Tensor:
-        """``[n, kinds, edges, operations]`` float32 shares of 0 and 1; absent edges mix nothing at all."""
+        """``[n, kinds, edges, operations]`` float32 shares of 0 and 1, on the CPU.
+
+        An edge that a code does not have mixes nothing at all, not even ``none``; where ``none`` is one of
+        the space's operations, it is chosen like the others.
+        """
 
     @abstractmethod
     def strongest(self, shares: Tensor) -> Code:
         """Code ``[d]`` of the architecture that the mixing shares favour, by the space's published rule."""
+
+    @property
+    @abstractmethod
+    def node_inputs(self) -> int | None:
+        """Edges that a node of a discrete cell has; ``None``: all, of which some may carry ``none``."""
 
     @abstractmethod
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:

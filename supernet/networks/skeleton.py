@@ -18,6 +18,8 @@ from crlso.protocols import FloatArray
 from crlso.spaces import EdgeCellSpace
 from crlso.spaces.codes import as_codes
 from supernet.networks.cell import EdgeCell
+from supernet.networks.classifier import Classifier
+from supernet.networks.normalisation import TRAINED, AffineBatchStatistics, Style
 from supernet.networks.operations import OPERATIONS, ReLUConvBN, check_operations
 
 MOST_CHANNELS: Final = 4096
@@ -78,16 +80,15 @@ class Skeleton:
         All edges count, used or not. With the default sizes, 3 input channels and 10 classes this is
         :func:`crlso.spaces.nasbench201.parameters` (which counts in millions).
         """
-        first, last = self.widths[0], self.widths[-1]
-        fixed = 9 * inputs * first + 2 * first  # stem
-        # Two 3x3 convolutions with their normalisations, and the 1x1 shortcut.
-        fixed += sum(9 * a * b + 2 * b + 9 * b * b + 2 * b + a * b for a, b in pairwise(self.widths))
-        fixed += 2 * last + (last + 1) * classes
-        per_operation = [
-            self.cells * sum(OPERATIONS[name].parameters(width) for width in self.widths)
-            for name in _buildable(space)
-        ]
-        return _add_up(space, codes, fixed, per_operation)
+        return _add_up(space, codes, self._fixed_weights(inputs, classes), self._weights(space))
+
+    def supernet_parameters(self, space: EdgeCellSpace, *, inputs: int, classes: int) -> int:
+        """Weights of the network that has all operations on all edges, by formula.
+
+        Its cells normalise without weights; what stands around them has all of its own.
+        """
+        every = sum(self._weights(space, affine=False))
+        return self._fixed_weights(inputs, classes) + len(space.edges) * every
 
     def multiplications(
         self, space: EdgeCellSpace, codes: ArrayLike, *, inputs: int, classes: int, size: tuple[int, int]
@@ -97,14 +98,41 @@ class Skeleton:
         The benchmark's ``flops``: convolutions and the classifier with its bias count; normalisation, pooling
         and ReLU do not.
         """
+        return _add_up(space, codes, self._fixed_work(inputs, classes, size), self._work(space, size))
+
+    def supernet_multiplications(
+        self, space: EdgeCellSpace, *, inputs: int, classes: int, size: tuple[int, int]
+    ) -> int:
+        """Multiply-accumulate operations of the network that has all operations on all edges."""
+        return self._fixed_work(inputs, classes, size) + len(space.edges) * sum(self._work(space, size))
+
+    def _fixed_weights(self, inputs: int, classes: int) -> int:
+        """Of all but the cells."""
+        first, last = self.widths[0], self.widths[-1]
+        fixed = 9 * inputs * first + 2 * first  # stem
+        # Two 3x3 convolutions with their normalisations, and the 1x1 shortcut.
+        fixed += sum(9 * a * b + 2 * b + 9 * b * b + 2 * b + a * b for a, b in pairwise(self.widths))
+        return fixed + 2 * last + (last + 1) * classes
+
+    def _weights(self, space: EdgeCellSpace, *, affine: bool = True) -> list[int]:
+        """Per operation: of one edge with it, in all cells together."""
+        return [
+            self.cells * sum(OPERATIONS[name].parameters(width, affine=affine) for width in self.widths)
+            for name in _buildable(space)
+        ]
+
+    def _fixed_work(self, inputs: int, classes: int, size: tuple[int, int]) -> int:
         areas = list(self._areas(size))
         fixed = 9 * inputs * self.widths[0] * areas[0]
         fixed += sum(
             (9 * a * b + 9 * b * b + a * b) * area
             for (a, b), area in zip(pairwise(self.widths), areas[1:], strict=True)
         )
-        fixed += (self.widths[-1] + 1) * classes
-        per_operation = [
+        return fixed + (self.widths[-1] + 1) * classes
+
+    def _work(self, space: EdgeCellSpace, size: tuple[int, int]) -> list[int]:
+        areas = list(self._areas(size))
+        return [
             self.cells
             * sum(
                 OPERATIONS[name].multiplications(width) * area
@@ -112,7 +140,6 @@ class Skeleton:
             )
             for name in _buildable(space)
         ]
-        return _add_up(space, codes, fixed, per_operation)
 
     def _areas(self, size: tuple[int, int]) -> Iterator[int]:
         """Pixels of the feature maps of each stage."""
@@ -136,9 +163,12 @@ def _add_up(space: EdgeCellSpace, codes: ArrayLike, fixed: int, per_operation: l
 class ResidualReduction(nn.Module):
     """Residual block that halves the image: two 3x3 convolutions beside averaging and a 1x1 convolution."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, style: Style = TRAINED) -> None:
         super().__init__()
-        self.body = nn.Sequential(ReLUConvBN(inputs, outputs, 3, stride=2), ReLUConvBN(outputs, outputs, 3))
+        self.body = nn.Sequential(
+            ReLUConvBN(inputs, outputs, 3, stride=2, style=style),
+            ReLUConvBN(outputs, outputs, 3, style=style),
+        )
         # Odd sizes are rounded up, as the convolution beside does; for even ones it is the benchmark's block.
         self.shortcut = nn.Sequential(
             nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
@@ -152,7 +182,7 @@ class ResidualReduction(nn.Module):
 
 
 @final
-class CellNetwork(nn.Module):
+class CellNetwork(Classifier):
     """Image classifier from cells of one code: stem, stages of cells with reductions between, linear head.
 
     Its modules have PyTorch's default initial weights until :func:`initialise` sets them.
@@ -164,6 +194,7 @@ class CellNetwork(nn.Module):
         inputs: Channels of the images.
         classes: Number of classes.
         skip_unused: As in :class:`~supernet.networks.cell.EdgeCell`.
+        style: How it normalises.
 
     Raises:
         UserError: An operation of the space can not be built.
@@ -179,22 +210,26 @@ class CellNetwork(nn.Module):
         inputs: int,
         classes: int,
         skip_unused: bool = True,
+        style: Style = TRAINED,
     ) -> None:
         super().__init__()
         first, last = skeleton.widths[0], skeleton.widths[-1]
-        self.stem = nn.Sequential(nn.Conv2d(inputs, first, 3, padding=1, bias=False), nn.BatchNorm2d(first))
+        self.stem = nn.Sequential(nn.Conv2d(inputs, first, 3, padding=1, bias=False), style.around(first))
         body: list[nn.Module] = []
         for stage, width in enumerate(skeleton.widths):
             if stage:
-                body.append(ResidualReduction(skeleton.widths[stage - 1], width))
-            body += [EdgeCell(space, code, width, skip_unused=skip_unused) for _ in range(skeleton.cells)]
+                body.append(ResidualReduction(skeleton.widths[stage - 1], width, Style(style.around)))
+            body += [
+                EdgeCell(space, code, width, skip_unused=skip_unused, style=style)
+                for _ in range(skeleton.cells)
+            ]
         self.body = nn.Sequential(*body)
-        self.last = nn.BatchNorm2d(last)
+        self.last = style.around(last)
         self.classifier = nn.Linear(last, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """``[n, inputs, h, w]`` normalised images to logits ``[n, classes]``."""
-        features = F.relu(self.last(self.body(self.stem(x))))
+        features = F.relu(self.last(self.body(self.stem(images))))
         logits: Tensor = self.classifier(features.mean((2, 3)))
         return logits
 
@@ -215,5 +250,5 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             if module.bias is not None:
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | AffineBatchStatistics):
             module.reset_parameters()

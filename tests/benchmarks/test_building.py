@@ -17,11 +17,11 @@ import benchmarks
 from benchmarks.building import BuildSettings, Built, build_table
 from benchmarks.choosing import sample, whole_space
 from benchmarks.folders import DATA_VARIABLE
-from benchmarks.journal import Journal, Training
 from benchmarks.store import verify_table
 from benchmarks.testing import EvaluatorContract
 from crlso.errors import RunError, TableError, UnknownNameError, UserError
 from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace, TrainedRecord, Trainer
+from crlso.runs.trainings import Journal, Training
 from crlso.runs.workers import Task, run_tasks
 from crlso.spaces import EdgeCellSpace, get_space
 

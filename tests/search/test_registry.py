@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from crlso.errors import UserError
-from crlso.search.registry import convert_value
+from crlso.settings import convert_value
 
 
 @pytest.mark.parametrize(

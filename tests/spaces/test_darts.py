@@ -74,7 +74,9 @@ def test_costs_against_a_network(space, channels, layers, classes):
         ({"channels": 35}, "channels must be even .* got 35"),
         ({"layers": 0}, "layers must be 1 or more, got 0"),
         ({"classes": 0}, "classes must be 1 or more, got 0"),
-        ({"pixels": 30}, "pixels must be a multiple of 4, got 30"),
+        ({"pixels": 0}, "height must be 1 or more, got 0"),
+        ({"inputs": 0}, "inputs must be 1 or more, got 0"),
+        ({"stem": "mnist"}, "unknown stem 'mnist'; known: cifar, imagenet"),
     ],
 )
 def test_wrong_sizes(space, arguments, message):

@@ -13,26 +13,10 @@ from crlso.spaces import EdgeCellSpace, get_space
 from supernet.networks import OPERATIONS, CellNetwork, EdgeCell, Skeleton, edge_cells, initialise
 from supernet.networks.normalisation import TRAINED
 from tests.spaces.data import data_file
+from tests.supernet import counting
 
 SPACE = EdgeCellSpace("all", nodes=3, operations=list(OPERATIONS))
 NASBENCH = edge_cells(get_space("nasbench201"))
-
-
-def counted(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Multiply-accumulate operations of convolutions and classifier, as they happen; a bias counts one."""
-    total = 0
-
-    def count(module: nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += out[0].numel() * module.weight[0].numel()
-        if isinstance(module, nn.Linear):
-            total += module.weight.numel() + module.bias.numel()
-
-    for module in network.modules():
-        module.register_forward_hook(count)  # type: ignore[arg-type]
-    network.eval()(torch.zeros(1, *shape))
-    return total
 
 
 @pytest.mark.parametrize("skeleton", [Skeleton(8, 1, 2), Skeleton(3, 2, 3)])
@@ -44,7 +28,7 @@ def test_formulas_are_what_is_counted(skeleton: Skeleton, size: tuple[int, int])
     for row, code in enumerate(codes):
         network = CellNetwork(SPACE, code, skeleton, inputs=2, classes=7, skip_unused=False)
         assert weights[row] == sum(p.numel() for p in network.parameters())
-        assert work[row] == counted(network, (2, *size))
+        assert work[row] == counting.work(network, (2, *size))
 
 
 def test_default_sizes_are_the_benchmarks() -> None:

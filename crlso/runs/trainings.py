@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 
-from crlso.protocols import TrainedRecord
+from crlso.protocols import TrainedRecord, Trainer
 from crlso.runs.files import LineLog, disk_errors
+from crlso.runs.progress import progress_bar
+from crlso.runs.workers import Task
+
+Engine = Callable[[Sequence[Task], Any], Iterator[tuple[int, Any]]]
+"""Does tasks with what they share, and yields number and result of each as it ends."""
 
 _DIGITS = 16
 
@@ -33,7 +38,7 @@ class Training:
 
 @final
 class Journal:
-    """The finished trainings of one build; a context manager that keeps its file open for appending.
+    """The finished trainings of one piece of work; a context manager that keeps its file open for appending.
 
     Args:
         path: The file; what it holds is read, a torn last line is shut off.
@@ -85,6 +90,50 @@ class Journal:
     ) -> None:
         del kind, error, trace
         self._log.close()
+
+
+@dataclass(frozen=True)
+class TrainOne:
+    """The task of one training; what tasks share is the trainer."""
+
+    training: Training
+
+    def __call__(self, shared: Trainer) -> TrainedRecord:
+        """Trains."""
+        code = shared.space.parse(self.training.arch)
+        return shared.train(code, epochs=self.training.epochs, seed=self.training.seed)
+
+
+def train_all(
+    left: Sequence[Training],
+    trainer: Trainer,
+    journal: Journal,
+    engine: Engine,
+    *,
+    done: int = 0,
+    progress: bool = True,
+) -> None:
+    """Does trainings and keeps each as it ends.
+
+    Args:
+        left: What to train.
+        trainer: Trains.
+        journal: Keeps.
+        engine: Shares the work out.
+        done: Trainings of the same work that were done before, for the progress bar.
+        progress: Whether to show one.
+
+    Raises:
+        RunError: The disk is full, or a worker process died.
+    """
+    if not left:
+        return
+    with progress_bar("trainings", done + len(left), enabled=progress) as advance:
+        advance(done, "")
+        for index, record in engine([TrainOne(each) for each in left], trainer):
+            journal.append(left[index], record)
+            done += 1
+            advance(done, f"{left[index].epochs} epochs, seed {left[index].seed}")
 
 
 def _digest(data: bytes) -> str:

@@ -1,0 +1,275 @@
+"""`crlso supernet`: search with shared weights, train what was found."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.search import parse_seeds
+from crlso.errors import UserError
+
+if TYPE_CHECKING:
+    from crlso.protocols import Evaluator
+    from supernet.search.plan import SearchPlan
+
+app = typer.Typer(help="Search with shared weights, train what was found.", no_args_is_help=True)
+
+DataOption = Annotated[
+    str, typer.Option("--data", help="Images: a name (digits, cifar10, ...) or the path of their files.")
+]
+LimitOption = Annotated[
+    str | None,
+    typer.Option("--limit", help="At most so many images: TRAINING,VALIDATION,TEST (2000,1000,1000)."),
+]
+ShrinkOption = Annotated[
+    int, typer.Option("--shrink", help="Average blocks of so many pixels each way into one.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1; with torchrun: cuda.")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", help="Parallel trainings, one thread each; default: processors.")
+]
+ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Of the first cells.")]
+CellsOption = Annotated[
+    int | None, typer.Option("--cells", help="Number of cells (darts), or cells per stage.")
+]
+StagesOption = Annotated[int | None, typer.Option("--stages", help="Of networks other than darts'.")]
+
+
+@app.command(
+    epilog="Example: crlso supernet search --recipe darts_1st --data digits --out runs/darts",
+)
+def search(
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Directory of the run; what it holds of this very run goes on.")
+    ],
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Method: a name (see `crlso supernet recipes`) or a YAML file.")
+    ] = "darts_1st",
+    space: Annotated[
+        str, typer.Option("--space", help="darts, nasbench201, or a YAML file that declares an edge_cell.")
+    ] = "darts",
+    data: DataOption = "digits",
+    limit: LimitOption = None,
+    shrink: ShrinkOption = 1,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", help="small: minutes on a CPU; published: the sizes of the literature."),
+    ] = "small",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A number of the method: epochs=30, update.mixing=0.5, training.epochs=50. Repeat.",
+        ),
+    ] = None,
+    channels: ChannelsOption = None,
+    cells: CellsOption = None,
+    stages: StagesOption = None,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="Searches: how many (3: 0 to 2), a range or a list (3,5,8).")
+    ] = "1",
+    random: Annotated[
+        int | None,
+        typer.Option(
+            "--random",
+            help="Random architectures per search, trained like the derived one; by default as many as the "
+            "search's cost would pay for, at least 5.",
+        ),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train the derived and the random architectures.")
+    ] = True,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table", help="Benchmark table to look the derived cell up in; nasbench201's by default there."
+        ),
+    ] = None,
+    device: DeviceOption = "cpu",
+    jobs: JobsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Search with a supernet, derive an architecture, train it beside random ones.
+
+    Killed or interrupted, the same command goes on where it stopped, bit for bit. Several devices:
+    `torchrun --nproc-per-node 2 -m crlso.cli.main supernet search ...`.
+    """
+    with user_errors("interrupted; the same command again goes on"):
+        plan = _plan(
+            recipe,
+            space=space,
+            data=data,
+            limit=limit,
+            shrink=shrink,
+            preset=preset,
+            changes=_changes(set_ or ()),
+            sizes={"channels": channels, "cells": cells, "stages": stages},
+        )
+        looked_up = _table(table, plan.space.name)
+        from crlso.runs.workers import run_tasks
+        from supernet.processes import Processes
+        from supernet.search.run import RunSettings, run_search
+
+        settings = RunSettings(seeds=tuple(parse_seeds(seeds)), random=random, train=train)
+        summary = run_search(
+            plan,
+            settings,
+            out=out,
+            processes=Processes(device, plan.recipe.search.precision),
+            engine=functools.partial(run_tasks, jobs=_jobs(jobs)),
+            device=device,
+            table=looked_up,
+            progress=not json,
+            say=lambda text: None if json else typer.echo(text, err=True),
+        )
+        if not summary:  # a helping process of several
+            return
+        if json:
+            print_json(summary)
+        else:
+            typer.echo("\n".join(_lines(summary, out)))
+
+
+@app.command()
+def recipes(json: JsonOption = False) -> None:
+    """List the methods."""
+    with user_errors():
+        from supernet.recipe import load_recipe, recipe_names
+
+        known = [load_recipe(name) for name in recipe_names()]
+        if json:
+            print_json([recipe.to_dict() for recipe in known])
+            return
+        width = max(len(recipe.name) for recipe in known) + 2
+        for recipe in known:
+            typer.echo(f"{recipe.name:{width}}{recipe.summary}  [{recipe.source}]")
+
+
+def _plan(
+    recipe: str,
+    *,
+    space: str,
+    data: str,
+    limit: str | None,
+    shrink: int,
+    preset: str,
+    changes: Mapping[str, str],
+    sizes: Mapping[str, int | str | None],
+) -> SearchPlan:
+    # What is wrong with names and files is said before torch is loaded.
+    from crlso.cli.bench_build import parse_limits
+    from crlso.spaces import get_space
+    from supernet.recipe import load_recipe
+
+    own = {key: value for key, value in changes.items() if not key.startswith("training.")}
+    method = load_recipe(recipe, preset=preset, changes=own)
+    found = get_space(space)
+    from supernet.data import SplitSettings
+    from supernet.search.plan import SEARCH_FRACTIONS, SearchPlan, data_plan, sizes_of, training_of
+
+    return SearchPlan(
+        found,
+        data_plan(data, SplitSettings(fractions=SEARCH_FRACTIONS, limits=parse_limits(limit), shrink=shrink)),
+        sizes_of(found, preset, sizes),
+        method,
+        training_of(
+            found, preset, {k.removeprefix("training."): v for k, v in changes.items() if k not in own}
+        ),
+    )
+
+
+def _changes(items: Sequence[str]) -> dict[str, str]:
+    changes: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {item!r}; write KEY=VALUE, such as epochs=30")
+        if key in changes:
+            raise UserError(f"--set {key} is given twice")
+        changes[key] = value
+    return changes
+
+
+def _table(name: str | None, space: str) -> Evaluator | None:
+    if name is None and space != "nasbench201":
+        return None
+    import benchmarks
+
+    table = benchmarks.load(name or "nasbench201")
+    if table.space.name != space:
+        raise UserError(f"--table {name} is of the space {table.space.name!r}, the search is in {space!r}")
+    return table
+
+
+def _jobs(jobs: int | None) -> int:
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs must be 1 or more, got {jobs}")
+    return jobs or os.cpu_count() or 1
+
+
+def _lines(summary: Mapping[str, Any], out: Path) -> list[str]:
+    """What a person wants to know."""
+    lines = []
+    for entry in summary["searches"]:
+        lines += _search_lines(entry, summary["metric"])
+    if len(summary["searches"]) > 1:
+        over = summary["over_searches"]
+        lines.append(
+            f"over {len(summary['searches'])} searches, mean +- standard deviation of {summary['metric']}:"
+        )
+        for label, key in (
+            ("derived", "derived"),
+            ("mean of random", "random_mean"),
+            ("random search", "random_search"),
+        ):
+            lines.append(f"  {label:16}{_spread(over[key])}")
+    return [*lines, f"files           {out}", f"report          crlso report {out}"]
+
+
+def _search_lines(entry: Mapping[str, Any], metric: str) -> list[str]:
+    lines = [
+        f"seed {entry['seed']}: {entry['architecture']}",
+        f"search          {entry['search_cpu_seconds']:.0f} CPU s; {entry['params']:.3f} M weights,"
+        f" {entry['flops']:.1f} M multiply-accumulates",
+    ]
+    trained, random = entry["trained"], entry["random"]
+    if trained is not None:
+        lines.append(f"derived         {metric} {_percent(trained['test_accuracy'])}")
+    if trained is not None and random is not None:
+        lines.append(
+            f"{random['n']} random        mean {_percent(random['mean'])}, standard deviation"
+            f" {_percent(random['std'])}, median {_percent(random['median'])}; best by validation"
+            f" {_percent(random['best_by_valid']['test_accuracy'])} (a random search of the same cost)"
+        )
+        lines.append(f"                {_verdict(trained['test_accuracy'], random)}")
+    if entry["table"] is not None:
+        for name, value in entry["table"]["values"].items():
+            best = entry["table"]["best"][name]
+            lines.append(f"real table      {name} {_percent(value)} (best of the table {_percent(best)})")
+    return lines
+
+
+def _verdict(derived: float | None, random: Mapping[str, Any]) -> str:
+    if derived is None:
+        return "the derived network's training diverged"
+    word = "is better than" if derived > random["mean"] else "is NOT better than"
+    return f"the derived network {word} the mean of {random['n']} random ones trained alike"
+
+
+def _spread(figures: Mapping[str, Any]) -> str:
+    if figures["mean"] is None:
+        return "-"
+    deviation = "" if figures["std"] is None else f" +- {figures['std']:.2f}"
+    return f"{figures['mean']:.2f}{deviation} % (median {figures['median']:.2f})"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} %"

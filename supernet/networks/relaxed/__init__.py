@@ -1,0 +1,28 @@
+"""Relaxed networks: every edge mixes all operations, all architectures share the weights."""
+
+from supernet.networks.relaxed.darts_network import (
+    DARTS_EDGES,
+    DARTS_OPERATIONS,
+    DARTSFast,
+    DARTSReference,
+    DARTSSupernet,
+)
+from supernet.networks.relaxed.edge_network import EdgeCellFast, EdgeCellReference, EdgeCellSupernet
+from supernet.networks.relaxed.initial import initialise_supernet
+from supernet.networks.relaxed.layout import FastSupernet, Layout, divide, merge
+
+__all__ = [
+    "DARTS_EDGES",
+    "DARTS_OPERATIONS",
+    "DARTSFast",
+    "DARTSReference",
+    "DARTSSupernet",
+    "EdgeCellFast",
+    "EdgeCellReference",
+    "EdgeCellSupernet",
+    "FastSupernet",
+    "Layout",
+    "divide",
+    "initialise_supernet",
+    "merge",
+]

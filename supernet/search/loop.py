@@ -1,0 +1,412 @@
+"""The loop of a supernet search: steps, epochs, a state to go on from at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crlso.errors import RunError, UserError
+from crlso.protocols import Code
+from supernet.data.augmentation import rows_of
+from supernet.data.augmentations import named
+from supernet.data.resident import Resident
+from supernet.data.splits import Splits
+from supernet.networks import NetworkFamily
+from supernet.networks.normalisation import OwnBatch
+from supernet.networks.reduced_statistics import ReducedStatistics
+from supernet.networks.relaxed import initialise_supernet
+from supernet.processes import Processes
+from supernet.recipe import Recipe
+from supernet.relaxation import Gumbel, entropy
+from supernet.search import streams
+from supernet.search.collapse import Guard, judge
+from supernet.search.record import EpochRecord
+from supernet.update_rules import Batch, Problem, virtual_step
+
+STATE_FORMAT: Final = 1
+_MEASURING_BATCH: Final = 250
+
+
+@final
+class Search:
+    """One search with a supernet.
+
+    In every step the architecture weights follow a batch of the validation part, the shared weights one of
+    the training part, in the way of the recipe's update rule. Everything that is drawn depends on the seed
+    and the place (epoch, step) alone; with :meth:`state_dict` a search goes on bit for bit from any step.
+    Nothing in a step waits for the device.
+
+    Departures from the released code: an epoch is made of whole batches only, what is left over differs from
+    epoch to epoch; with several processes all draw the same numbers and take their share of each batch.
+
+    Args:
+        family: The space's networks.
+        splits: The data; ``train`` teaches the weights, ``valid`` the architecture, ``test`` is not used.
+        recipe: The method.
+        seed: Of everything that is drawn.
+        processes: Device, precision, processes.
+
+    Raises:
+        UserError: Data that is too small for a batch, or a batch that can not be shared out.
+    """
+
+    def __init__(
+        self, family: NetworkFamily, splits: Splits, recipe: Recipe, *, seed: int, processes: Processes
+    ) -> None:
+        settings = recipe.search
+        if seed < 0:
+            raise UserError(f"a seed must be 0 or more, got {seed}")
+        self.family = family
+        self.recipe = recipe
+        self.settings = settings
+        self.seed = seed
+        self.processes = processes
+        self._rows = processes.rows(settings.batch)
+        self.steps = len(splits.train) // settings.batch
+        if self.steps < 1 or len(splits.valid) < settings.batch:
+            raise UserError(
+                f"a batch of {settings.batch} images is more than the data has: {splits.describe()}"
+            )
+        device = processes.device
+        self._train, self._valid = (
+            Resident(part, splits, device, dtype=processes.dtype) for part in (splits.train, splits.valid)
+        )
+        self._augmentation = named(settings.augmentation)
+        self._problem = self._build_problem()
+        self._weights = torch.optim.SGD(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        first, second = settings.architecture_betas
+        self._architecture = torch.optim.Adam(
+            [self.alpha],
+            lr=settings.architecture_learning_rate,
+            betas=(first, second),
+            weight_decay=settings.architecture_weight_decay,
+            fused=True,
+        )
+        self._generator = torch.Generator(device)
+        stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
+        self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
+        self.epoch = 0
+        self.step = 0
+        self.stopped = False
+        self.records: list[EpochRecord] = []
+        self.history: list[NDArray[np.float32]] = [self._shares_now()]
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)
+        """Of the epoch so far: training loss, training accuracy, and 1 + the first step that went wrong."""
+        self._clock = _Clock()
+
+    def _build_problem(self) -> Problem:
+        settings, device, dtype = self.settings, self.processes.device, self.processes.dtype
+        reduced = settings.statistics == "reduced" and self.processes.count > 1
+        self.network = self.family.supernet(
+            path=settings.path, statistics=ReducedStatistics() if reduced else OwnBatch()
+        )
+        initialise_supernet(self.network, streams.cpu_generator(self.seed, streams.INITIAL_WEIGHTS))
+        self.network.to(device=device, dtype=dtype)
+        if settings.channels_last:
+            _channels_last(self.network)
+        shape = (len(self.family.kinds), len(self.family.edges), len(self.family.operations))
+        drawn = torch.randn(shape, generator=streams.cpu_generator(self.seed, streams.ARCHITECTURE))
+        self.alpha = torch.nn.Parameter(settings.architecture_scale * drawn.to(device=device, dtype=dtype))
+        self.relaxation = self.recipe.relaxation.build()
+        self._rule = self.recipe.update.build()
+        return Problem(
+            self.network,
+            self.alpha,
+            self.relaxation,
+            mean=self.processes.mean,
+            precision=self.processes.autocast,
+            compiler=torch.compile if settings.compile else None,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the guard ended the search."""
+        return self.stopped or self.epoch >= self.settings.epochs
+
+    @property
+    def shares(self) -> Tensor:
+        """Present shares ``[kinds, edges, operations]`` without noise, on the device."""
+        with torch.no_grad():
+            return self.relaxation.shares(self.alpha, None)
+
+    def run_epoch(self) -> EpochRecord:
+        """The rest of the present epoch, and its record.
+
+        Raises:
+            RunError: A loss was not a finite number.
+        """
+        while self.step < self.steps:
+            self.run_step()
+        return self.end_epoch()
+
+    def run_step(self) -> None:
+        """One step; the device may still be at work when this returns."""
+        if self.step == 0:
+            self._begin_epoch()
+        self._generator.manual_seed(streams.seed_of(self.seed, streams.STEP, self.epoch, self.step))
+        here = slice(self.step * self.settings.batch, (self.step + 1) * self.settings.batch)
+        train = self._batch(self._train, self._train_order[here])
+        valid = self._batch(self._valid, self._valid_order[here])
+        self._problem.draw(self._generator)
+        weights, loss, accuracy = None, None, None
+        if self.epoch >= self.settings.warmup_epochs:
+            virtual = (
+                virtual_step(self._weights, self._problem.parameters) if self._rule.needs_virtual else None
+            )
+            found = self._rule.gradients(self._problem, train, valid, virtual)
+            self.alpha.grad = found.alpha
+            self._architecture.step()
+            weights, loss, accuracy = found.weights, found.train_loss, found.train_accuracy
+        if weights is None:
+            seen = self._problem.backward(train, "weights")
+            weights, loss, accuracy = seen.weights, seen.loss, seen.accuracy
+        assert weights is not None
+        assert loss is not None
+        assert accuracy is not None
+        self._descend(weights)
+        wrong = (self.sums[2] == 0) & ~torch.isfinite(loss)
+        self.sums[0] += loss
+        self.sums[1] += accuracy
+        self.sums[2] += wrong * (self.step + 1)
+        self.step += 1
+
+    def _descend(self, weights: tuple[Tensor, ...]) -> None:
+        for parameter, gradient in zip(self._problem.parameters, weights, strict=True):
+            parameter.grad = gradient
+        if self.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self._problem.parameters, self.settings.clip, foreach=True)
+        self._weights.step()
+
+    def _begin_epoch(self) -> None:
+        rate = self.settings.learning_rate_at(self.epoch)
+        for group in self._weights.param_groups:
+            group["lr"] = rate
+        self._prepare_epoch()
+
+    def _prepare_epoch(self) -> None:
+        """What an epoch needs and no state holds."""
+        wanted = self.steps * self.settings.batch
+        device = self.processes.device
+        self._train_order = streams.order(
+            len(self._train), wanted, self.seed, streams.TRAIN_ORDER, self.epoch
+        ).to(device)
+        self._valid_order = streams.order(
+            len(self._valid), wanted, self.seed, streams.VALID_ORDER, self.epoch
+        ).to(device)
+        if isinstance(self.relaxation, Gumbel):
+            self.relaxation.anneal(self.recipe.relaxation.temperature_at(self.epoch, self.settings.epochs))
+
+    def _batch(self, part: Resident, rows: Tensor) -> Batch:
+        """This process' share of a batch; random numbers are drawn for all of it."""
+        noise = self._augmentation.draw(len(rows), part.size, self._generator)
+        own = self._rows
+        return Batch(*part.batch(rows[own], self._augmentation, rows_of(noise, own.start, own.stop)))
+
+    def end_epoch(self) -> EpochRecord:
+        """Measures the supernet and goes to the next epoch.
+
+        Raises:
+            RunError: A loss was not a finite number.
+        """
+        self.check_finite()
+        loss, accuracy = (float(value) / self.steps for value in self.sums[:2])
+        valid_loss, valid_accuracy = self.measure(self.shares)
+        code = self.derived()
+        seconds, cpu_seconds = self._clock.lap()
+        shares = self.shares
+        record = EpochRecord(
+            epoch=self.epoch + 1,
+            train_loss=loss,
+            train_accuracy=100.0 * accuracy,
+            valid_loss=valid_loss,
+            valid_accuracy=valid_accuracy,
+            entropy=tuple(entropy(shares).mean(dim=1).tolist()),
+            skips=self.family.skips(code),
+            convolutions=self.family.convolutions(code),
+            architecture=self.family.space.format(code),
+            eigenvalue=self._eigenvalue(),
+            learning_rate=self.settings.learning_rate_at(self.epoch),
+            cpu_seconds=cpu_seconds,
+            seconds=seconds,
+        )
+        verdict = judge([*self.records, record], self._guard)
+        if self.settings.guard != "off":
+            record = replace(record, warnings=verdict.warnings)
+        self.stopped = verdict.stop
+        self.records.append(record)
+        self.history.append(self._shares_now())
+        self.epoch += 1
+        self.step = 0
+        self.sums.zero_()
+        return record
+
+    def check_finite(self) -> None:
+        """Waits for the device and looks whether a loss went wrong.
+
+        Raises:
+            RunError: It did; the message says where.
+        """
+        wrong = int(self.sums[2])
+        if wrong:
+            raise RunError(
+                f"the training loss is no finite number in epoch {self.epoch + 1}, step {wrong} of"
+                f" {self.steps}"
+                f" (seed {self.seed}); lower learning_rate (now {self.settings.learning_rate})"
+            )
+
+    def derived(self) -> Code:
+        """The code that the present shares stand for, by the space's published rule."""
+        return self.family.strongest(self.shares)
+
+    def finetune(self, mixing: Tensor, *, steps: int, place: int) -> None:
+        """Steps in which the weights alone learn, with given shares; for derivations that take decisions.
+
+        Args:
+            mixing: Shares ``[kinds, edges, operations]``.
+            steps: How many.
+            place: Number of the decision, from 0: what is drawn depends on it.
+        """
+        rate = self.settings.final_learning_rate or self.settings.learning_rate
+        for group in self._weights.param_groups:
+            group["lr"] = rate
+        wanted = steps * self.settings.batch
+        order = streams.order(len(self._train), wanted, self.seed, streams.DERIVATION, place)
+        order = order.to(self.processes.device)
+        self._generator.manual_seed(streams.seed_of(self.seed, streams.DERIVATION, place))
+        for rows in torch.split(order, self.settings.batch):
+            batch = self._batch(self._train, rows)
+            with self.processes.autocast():
+                logits = self.network(batch.images, mixing)
+            loss = torch.nn.functional.cross_entropy(logits.to(mixing.dtype), batch.labels)
+            gradients = torch.autograd.grad(
+                loss, self._problem.parameters, allow_unused=True, materialize_grads=True
+            )
+            self._descend(tuple(self.processes.mean(gradients)))
+
+    @torch.no_grad()
+    def measure(self, mixing: Tensor) -> tuple[float, float]:
+        """Loss in nats and accuracy in % of the whole validation part, in batches of at most 250 images.
+
+        Batches are as even as possible, so that no normalisation works on a handful of images. In a search
+        on several processes every one does all of it, and they agree.
+        """
+        total = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
+        count = len(self._valid)
+        for rows in torch.arange(count, device=total.device).tensor_split(-(-count // _MEASURING_BATCH)):
+            batch = Batch(self._valid.normalised(self._valid.images[rows]), self._valid.labels[rows])
+            with self.processes.autocast():
+                logits = self.network(batch.images, mixing)
+            total[0] += torch.nn.functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
+            total[1] += (logits.argmax(1) == batch.labels).sum()
+        loss, right = (total / count).tolist()
+        return loss, 100.0 * right
+
+    def _eigenvalue(self) -> float | None:
+        every = self.settings.curvature_every
+        if not every or (self.epoch + 1) % every:
+            return None
+        from supernet.curvature import dominant_eigenvalue
+
+        rows = self._valid_order[: self.settings.batch]
+        batch = Batch(self._valid.normalised(self._valid.images[rows]), self._valid.labels[rows])
+        generator = streams.cpu_generator(self.seed, streams.CURVATURE, self.epoch)
+        value = float(dominant_eigenvalue(self._problem, batch, generator=generator))
+        return value if math.isfinite(value) else None
+
+    def _shares_now(self) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.shares.float().cpu().numpy()
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors; waits for the device."""
+        return {
+            "format": STATE_FORMAT,
+            "weights": {name: value.detach() for name, value in self.network.named_parameters()},
+            "alpha": self.alpha.detach(),
+            "weights_optimizer": self._weights.state_dict(),
+            "architecture_optimizer": self._architecture.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "stopped": self.stopped,
+            "sums": self.sums,
+            "records": [record.to_dict() for record in self.records],
+            "history": np.stack(self.history),
+            "clock": self._clock.state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where :meth:`state_dict` was taken.
+
+        Raises:
+            RunError: The state is of another search: other weights, or another format.
+        """
+        if state.get("format") != STATE_FORMAT:
+            raise RunError(
+                f"the checkpoint has format {state.get('format')}; this version reads {STATE_FORMAT}"
+            )
+        own = dict(self.network.named_parameters())
+        theirs = state["weights"]
+        if {k: tuple(v.shape) for k, v in own.items()} != {k: tuple(v.shape) for k, v in theirs.items()} or (
+            state["alpha"].shape != self.alpha.shape
+        ):
+            raise RunError(
+                "the checkpoint holds the weights of another supernet; choose another directory, or the"
+                " settings with which it was made"
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(theirs[name])
+            self.alpha.copy_(state["alpha"])
+        self._weights.load_state_dict(state["weights_optimizer"])
+        self._architecture.load_state_dict(state["architecture_optimizer"])
+        self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self.stopped = bool(state["stopped"])
+        self.sums.copy_(state["sums"])
+        self.records = [EpochRecord.from_dict(record) for record in state["records"]]
+        self.history = list(state["history"])
+        self._clock = _Clock(*state["clock"])
+        if self.step:
+            self._prepare_epoch()
+
+
+def _channels_last(network: torch.nn.Module) -> None:
+    """Weights of convolutions with their channels next to each other in memory."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+@final
+class _Clock:
+    """Time of an epoch, over all sessions that worked on it."""
+
+    def __init__(self, seconds: float = 0.0, cpu_seconds: float = 0.0) -> None:
+        self._before = (seconds, cpu_seconds)
+        self._start = (time.perf_counter(), time.process_time())
+
+    def state(self) -> tuple[float, float]:
+        return (
+            self._before[0] + time.perf_counter() - self._start[0],
+            self._before[1] + time.process_time() - self._start[1],
+        )
+
+    def lap(self) -> tuple[float, float]:
+        """Seconds and CPU seconds since the last lap."""
+        found = self.state()
+        self._before = (0.0, 0.0)
+        self._start = (time.perf_counter(), time.process_time())
+        return found

@@ -1,0 +1,313 @@
+"""A supernet search from its plan to its summary: searches, their architectures, the random baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from crlso.errors import RunError, UserError
+from crlso.protocols import Codes, Evaluator
+from crlso.runs.config import FILE_NAME as CONFIG
+from crlso.runs.config import holds_same, write_config
+from crlso.runs.directory import locked, write_json
+from crlso.runs.files import disk_errors
+from crlso.runs.progress import progress_bar
+from crlso.runs.trainings import Engine, Journal, Training, train_all
+from supernet.data.splits import Splits
+from supernet.networks import NetworkFamily
+from supernet.processes import Processes
+from supernet.scratch import ScratchTrainer
+from supernet.search import streams
+from supernet.search.cost import search_cost, training_cost
+from supernet.search.derive import derive
+from supernet.search.directory import CHECKPOINT, SeedDirectory, read_checkpoint
+from supernet.search.loop import Search
+from supernet.search.plan import SearchPlan
+from supernet.search.record import EpochRecord
+from supernet.search.summary import summarise
+
+KIND: Final = "supernet search"
+SEEDS: Final = "seeds"
+TRAININGS: Final = "trainings.jsonl"
+SUMMARY: Final = "summary.json"
+DERIVED: Final = "derived.json"
+FEWEST_RANDOM: Final = 5
+MOST_RANDOM: Final = 1000
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What is done beside the search itself.
+
+    Attributes:
+        seeds: One search each.
+        random: Random architectures per search, trained like the derived one; ``None``: as many as can be
+            trained for the cost of the search, at least 5; 0: none.
+        train: Whether anything is trained at all.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    random: int | None = None
+    train: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise UserError(f"seeds must be different numbers from 0 on, at least one; got {self.seeds}")
+        if self.random is not None and not 0 <= self.random <= MOST_RANDOM:
+            raise UserError(f"between 0 and {MOST_RANDOM} random architectures, got {self.random}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one search came to.
+
+    Attributes:
+        seed: Of the search.
+        architecture: Its text.
+        random: Texts of the random architectures that it is compared with.
+        records: Its epochs.
+    """
+
+    seed: int
+    architecture: str
+    random: tuple[str, ...]
+    records: tuple[EpochRecord, ...]
+
+
+def run_search(
+    plan: SearchPlan,
+    settings: RunSettings,
+    *,
+    out: Path,
+    processes: Processes,
+    engine: Engine,
+    device: str = "cpu",
+    table: Evaluator | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Searches, trains what was found and random architectures alike, and sums up; resumes what is there.
+
+    Args:
+        plan: What to search in, on which data, how.
+        settings: Seeds and baseline.
+        out: The directory.
+        processes: Of the search; the first one writes, and trains afterwards.
+        engine: Shares the trainings out.
+        device: Of the trainings.
+        table: Knows the space's architectures from real trainings; looked at when all is done.
+        progress: Whether to show progress bars.
+        say: Told one line about every epoch and warning.
+
+    Returns:
+        What ``summary.json`` holds; in other processes than the first an empty mapping.
+
+    Raises:
+        UserError: Something in the plan does not fit together.
+        RunError: Other settings in the directory, a loss that is no number, disk trouble.
+    """
+    splits = plan.data.load()
+    family = plan.family(splits)
+    work = _Work(plan, family, splits, out, processes, progress, say)
+    if processes.rank > 0:
+        processes.wait()  # the first one claims the directory
+        for seed in settings.seeds:
+            work.search(seed)
+        return {}
+    with locked(out):
+        config = _config(plan, settings, family, splits)
+        if not holds_same(out, config):
+            write_config(out, config)
+        processes.wait()
+        found = []
+        for seed in settings.seeds:
+            text, records = work.search(seed)
+            found.append(Found(seed, text, _random(plan, settings, family, splits, seed), records))
+        trainer = None
+        if settings.train:
+            trainer = ScratchTrainer(family, splits, plan.training, device=device)
+            _train(found, trainer, out, engine, progress)
+        with Journal(out / TRAININGS) as journal:
+            summary = summarise(
+                plan,
+                splits=splits,
+                family=family,
+                found=found,
+                records=journal.records if trainer else {},
+                table=table,
+            )
+        write_json(out / SUMMARY, summary)
+    return summary
+
+
+def _config(plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits) -> dict[str, Any]:
+    return {
+        "kind": KIND,
+        **plan.to_dict(),
+        # For readers that do not know the networks.
+        "supernet": {
+            "kinds": list(family.kinds),
+            "edges": [list(edge) for edge in family.edges],
+            "operations": list(family.operations),
+        },
+        "data sha256": splits.checksum,
+        "seeds": list(settings.seeds),
+        "random": settings.random,
+        "train": settings.train,
+    }
+
+
+def seed_path(out: Path, seed: int) -> Path:
+    """The directory of one search."""
+    return out / SEEDS / str(seed)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all searches of a run have in common."""
+
+    plan: SearchPlan
+    family: NetworkFamily
+    splits: Splits
+    out: Path
+    processes: Processes
+    progress: bool
+    say: Callable[[str], None]
+
+    def search(self, seed: int) -> tuple[str, tuple[EpochRecord, ...]]:
+        """Text of the derived architecture and the epochs of one search, taken up where it was left."""
+        first = self.processes.rank == 0
+        folder = SeedDirectory(seed_path(self.out, seed), writes=first)
+        search = Search(self.family, self.splits, self.plan.recipe, seed=seed, processes=self.processes)
+        folder.restore(search)
+        self.processes.wait()
+        total = search.steps * search.settings.epochs
+        with progress_bar(f"search, seed {seed}", total, enabled=self.progress and first) as advance:
+            note = ""
+            for record in folder.run(search):
+                if record is not None and first:
+                    note = f"epoch {record.epoch}: valid {record.valid_accuracy:.1f} %"
+                    self.say(_epoch_line(seed, search.settings.epochs, record))
+                    self._warn(seed, search)
+                advance(search.epoch * search.steps + search.step, note)
+        stored = folder.path / DERIVED
+        text = _stored_architecture(stored)
+        if text is None:
+            text = self.family.space.format(derive(search))
+            if first:
+                write_json(stored, {"architecture": text, "rule": self.plan.recipe.derivation.kind})
+        return text, tuple(search.records)
+
+    def _warn(self, seed: int, search: Search) -> None:
+        """Says that a search collapses when it begins to, not in every epoch in which it goes on."""
+        *earlier, last = search.records
+        if last.warnings and not (earlier and earlier[-1].warnings):
+            for warning in last.warnings:
+                self.say(f"seed {seed}: warning: {warning}")
+        if search.stopped:
+            self.say(f"seed {seed}: stopped after epoch {last.epoch}")
+
+
+def _epoch_line(seed: int, epochs: int, record: EpochRecord) -> str:
+    return (
+        f"seed {seed}, epoch {record.epoch}/{epochs}: train loss {record.train_loss:.3f},"
+        f" valid loss {record.valid_loss:.3f}, valid accuracy {record.valid_accuracy:.2f} %"
+    )
+
+
+def _stored_architecture(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    with disk_errors(path):
+        raw = path.read_bytes()
+    try:
+        text = json.loads(raw)["architecture"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged; remove it to derive the architecture again") from error
+    return str(text)
+
+
+def _random(
+    plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits, seed: int
+) -> tuple[str, ...]:
+    """Different random architectures for the budget of one search."""
+    if not settings.train or settings.random == 0:
+        return ()
+    rng = np.random.default_rng([seed, streams.BASELINE])
+    drawn = _different(family.space.sample(4 * MOST_RANDOM, rng))
+    count = settings.random
+    if count is None:
+        costs = np.cumsum(training_cost(family, splits, drawn, epochs=plan.training.epochs))
+        paid = int((costs <= search_cost(family, splits, plan.recipe)).sum())
+        count = min(max(paid, FEWEST_RANDOM), MOST_RANDOM)
+    return tuple(family.space.format(code) for code in drawn[:count])
+
+
+def _different(codes: Codes) -> Codes:
+    """Each code once, in the order of its first appearance."""
+    _, first = np.unique(codes, axis=0, return_index=True)
+    return codes[np.sort(first)]
+
+
+def _train(
+    found: Sequence[Found], trainer: ScratchTrainer, out: Path, engine: Engine, progress: bool
+) -> None:
+    epochs = trainer.fidelities[-1]
+    wanted = [
+        Training(text, epochs, each.seed) for each in found for text in (each.architecture, *each.random)
+    ]
+    wanted = list(dict.fromkeys(wanted))
+    with Journal(out / TRAININGS) as journal:
+        left = [each for each in wanted if each not in journal.records]
+        train_all(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)
+
+
+def read_plan(out: Path) -> tuple[SearchPlan, dict[str, Any]]:
+    """The plan of a directory, and all that its ``config.yaml`` says.
+
+    Raises:
+        RunError: No directory of a supernet search, or a damaged one.
+    """
+    file = out / CONFIG
+    if not file.is_file():
+        raise RunError(f"{out} is no directory of `crlso supernet search` (it has no {CONFIG})")
+    with disk_errors(file):
+        raw = file.read_bytes()
+    try:
+        config = yaml.safe_load(raw)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{file} is damaged; restore it") from error
+    if not isinstance(config, dict) or config.get("kind") != KIND:
+        raise RunError(f"{out} holds another kind of run, not that of `crlso supernet search`")
+    return SearchPlan.from_dict(config), config
+
+
+def seeds_of(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The seeds of the searches in a directory.
+
+    Raises:
+        RunError: ``config.yaml`` does not say.
+    """
+    seeds = config.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise RunError("config.yaml is not that of a supernet search (seeds)")
+    return tuple(seeds)
+
+
+def read_state(out: Path, seed: int) -> tuple[Path, dict[str, Any]]:
+    """Checkpoint file and state of one search.
+
+    Raises:
+        RunError: It has none yet, or it is damaged.
+    """
+    file = seed_path(out, seed) / CHECKPOINT
+    state = read_checkpoint(file)
+    if state is None:
+        raise RunError(f"the search with seed {seed} in {out} has no checkpoint yet; let it run")
+    return file, state

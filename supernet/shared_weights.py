@@ -1,0 +1,200 @@
+"""Architectures measured with the weights of a trained supernet: an evaluator of search methods."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Self, final
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from crlso.errors import RunError, UnknownNameError, UserError
+from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace
+from crlso.runs.files import disk_errors
+from crlso.spaces.codes import as_codes
+from supernet.data.resident import Resident
+from supernet.data.splits import Splits
+from supernet.networks import Classifier, NetworkFamily
+from supernet.networks.supernet import Supernet
+from supernet.processes import Processes
+from supernet.search.loop import Search
+from supernet.search.run import read_plan, read_state, seeds_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION: Final = "crlso.shared/1"
+_BATCH: Final = 250
+
+
+@final
+class SharedWeights:
+    """What an architecture's part of a trained supernet gets right; an :class:`~crlso.protocols.Evaluator`.
+
+    Every normalisation takes the statistics of the batch at hand (250 images at most, as even as possible,
+    in a fixed order), so an answer depends on the architecture alone. It is a proxy: how well its order
+    agrees with that of trained networks differs from supernet to supernet.
+
+    Args:
+        name: What it is called.
+        family: The networks.
+        supernet: Its weights are shared.
+        splits: The data.
+        fingerprint: What pins the answers down.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        family: NetworkFamily,
+        supernet: Supernet,
+        splits: Splits,
+        *,
+        fingerprint: Mapping[str, str],
+    ) -> None:
+        self._name = name
+        self._family = family
+        self._supernet = supernet
+        self._splits = splits
+        self._fingerprint = MappingProxyType(dict(fingerprint))
+        weight = next(supernet.parameters())
+        self._parts = {
+            part: Resident(held, splits, weight.device, dtype=weight.dtype)
+            for part, held in (("valid", splits.valid), ("test", splits.test))
+        }
+
+    @classmethod
+    def load(cls, path: Path | str, *, device: str = "cpu") -> Self:
+        """The supernet of a directory that ``crlso supernet search`` made.
+
+        Args:
+            path: The directory (its first search is taken), or that of one search in it, ``DIR/seeds/3``.
+            device: Where to compute.
+
+        Raises:
+            RunError: No such directory, or one without a finished epoch.
+            UserError: The images are missing or others than those of the search.
+        """
+        folder = Path(path)
+        root, seed = (folder.parent.parent, folder.name) if folder.parent.name == "seeds" else (folder, None)
+        plan, config = read_plan(root)
+        seeds = seeds_of(config)
+        chosen = seeds[0] if seed is None else next((s for s in seeds if str(s) == seed), None)
+        if chosen is None:
+            raise RunError(f"{root} holds no search with seed {seed}; it has {', '.join(map(str, seeds))}")
+        file, state = read_state(root, chosen)
+        splits = plan.data.load()
+        if splits.checksum != config.get("data sha256"):
+            raise UserError(f"the images of {plan.data.name!r} are not those that {root} was made with")
+        family = plan.family(splits)
+        processes = Processes(device, plan.recipe.search.precision)
+        search = Search(family, splits, plan.recipe, seed=chosen, processes=processes)
+        search.load_state_dict(state)
+        with disk_errors(file):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return cls(
+            f"shared:{path}",
+            family,
+            search.network,
+            splits,
+            fingerprint={
+                "evaluator": VERSION,
+                "checkpoint sha256": digest,
+                "data": f"{splits.name}: {splits.describe()}",
+                "data sha256": splits.checksum,
+                "network": family.describe(),
+                "torch": str(torch.__version__),
+            },
+        )
+
+    @property
+    def name(self) -> str:
+        """``shared:DIR``."""
+        return self._name
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the supernet."""
+        return self._family.space
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Accuracy and loss with shared weights on the validation and the test part, weights and work."""
+        data = self._splits.name
+        said = f"with the weights of a supernet, statistics of batches of up to {_BATCH} images"
+        found = []
+        for part, words in (("valid", "validation"), ("test", "test")):
+            found += [
+                Metric(f"{data}/shared_{part}_accuracy", "max", "%", f"{words} images; {said}"),
+                Metric(f"{data}/shared_{part}_loss", "min", "nats", f"cross-entropy, {words} images; {said}"),
+            ]
+        network = f"network of {self._family.describe()}, by formula"
+        found += [
+            Metric(f"{data}/params", "min", "M", f"weights; {network}"),
+            Metric(f"{data}/flops", "min", "M", f"multiply-accumulate operations for one image; {network}"),
+        ]
+        return MappingProxyType({metric.name: metric for metric in found})
+
+    @property
+    def support(self) -> Codes | None:
+        """All architectures."""
+        return None
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Checkpoint, data and versions."""
+        return self._fingerprint
+
+    def evaluate(
+        self, codes: Codes, *, metrics: Sequence[str], rng: np.random.Generator | None = None
+    ) -> pd.DataFrame:
+        """One row per code; nothing is random.
+
+        Raises:
+            UnknownNameError: A metric that it does not have.
+            UserError: A code that is none of the space.
+        """
+        import pandas as pd
+
+        del rng
+        for metric in metrics:
+            if metric not in self.metrics:
+                raise UnknownNameError("metric", metric, self.metrics)
+        rows = as_codes(codes, self.space.cardinalities)
+        return pd.DataFrame({metric: self._column(metric, rows) for metric in metrics})
+
+    def optimum(self, metric: str) -> float | None:
+        """Not known."""
+        del metric
+        return None
+
+    def _column(self, metric: str, codes: Codes) -> FloatArray:
+        quantity = metric.rsplit("/", maxsplit=1)[1]
+        if quantity == "params":
+            return self._family.parameters(codes) / 1e6
+        if quantity == "flops":
+            return self._family.multiplications(codes) / 1e6
+        _, part, kind = quantity.split("_")
+        place = {"loss": 0, "accuracy": 1}[kind]
+        return np.array([self._measure(code, part)[place] for code in codes], dtype=np.float64)
+
+    def _measure(self, code: Code, part: str) -> tuple[float, float]:
+        network = self._family.inherit(self._supernet, code)
+        return measure(network, self._parts[part])
+
+
+@torch.no_grad()
+def measure(network: Classifier, part: Resident) -> tuple[float, float]:
+    """Loss in nats and accuracy in % of a network over a part, in even batches of at most 250 images."""
+    total = torch.zeros(2, dtype=torch.float64, device=part.labels.device)
+    count = len(part)
+    for rows in torch.arange(count, device=total.device).tensor_split(-(-count // _BATCH)):
+        logits = network(part.normalised(part.images[rows]))
+        total[0] += F.cross_entropy(logits, part.labels[rows], reduction="sum")
+        total[1] += (logits.argmax(1) == part.labels[rows]).sum()
+    loss, right = (total / count).tolist()
+    return loss, 100.0 * right

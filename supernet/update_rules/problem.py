@@ -1,0 +1,246 @@
+"""What an update rule works on: losses of a supernet as functions of its weights and of the architecture."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from supernet.relaxation import Relaxation
+
+Weights = tuple[Tensor, ...]
+"""The supernet's weights, or something of their shapes, in the order of :attr:`Problem.parameters`."""
+
+Mean = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Averages tensors over processes: in one process, these tensors."""
+
+
+def alone(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The mean over one process."""
+    return tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images and what they are.
+
+    Attributes:
+        images: ``[n, c, h, w]``, normalised.
+        labels: ``[n]`` int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What one forward and backward pass gives: means over the batches of all processes.
+
+    Attributes:
+        loss: Cross-entropy in nats, a number without graph.
+        accuracy: Share of the images that are classified correctly.
+        alpha: Gradient of the loss in the architecture weights, ``None`` where not asked for.
+        weights: Gradient of the loss in the supernet's weights, ``None`` where not asked for.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    alpha: Tensor | None
+    weights: Weights | None
+
+
+@final
+class Problem:
+    """The losses of a search and their gradients at the present weights or at others.
+
+    All processes have the same weights and batches of the same size. Gradients are means over them, so that
+    whatever is composed from gradients is that of the batches together. Nothing here waits for the device.
+
+    Args:
+        network: The supernet, ``network(images, mixing) -> logits``, on the device, with weights in float32
+            or better.
+        alpha: Architecture weights ``[kinds, edges, operations]``.
+        relaxation: From architecture weights to mixing shares.
+        mean: Averages a list of tensors over processes.
+        precision: Makes the context that the network computes in (an autocast); shares and losses stay in
+            float32 or better.
+        compiler: Applied to the pure functions that do the work (``torch.compile``).
+        reference: Compute all gradients where the published implementation calls ``backward()``, also those
+            that nobody needs: for comparisons of speed.
+
+    Attributes:
+        parameters: The network's own weights, in order.
+        noise: What the relaxation drew for this step; the same for all passes until the next :meth:`draw`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        alpha: Tensor,
+        relaxation: Relaxation,
+        *,
+        mean: Mean = alone,
+        precision: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+        compiler: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
+        reference: bool = False,
+    ) -> None:
+        named = dict(network.named_parameters())
+        self.network = network
+        self.names: tuple[str, ...] = tuple(named)
+        self.parameters: Weights = tuple(named.values())
+        self.alpha = alpha
+        self.relaxation = relaxation
+        self.mean = mean
+        self.reference = reference
+        self.noise: Tensor | None = None
+        self._precision = precision
+        self._functional = self._call
+        self._own: Callable[..., Tensor] = network
+        self._curvature: Callable[..., Tensor] = self._mixed_derivative
+        if compiler is not None:
+            self._functional = compiler(self._call)
+            self._own = lambda images, mixing: self._functional(self.parameters, images, mixing)
+            self._curvature = compiler(self._mixed_derivative)
+
+    def draw(self, generator: torch.Generator | None = None) -> None:
+        """Draws the noise of the next step."""
+        self.noise = self.relaxation.noise(self.alpha.shape, generator, self.alpha.device)
+
+    def loss(
+        self,
+        batch: Batch,
+        weights: Sequence[Tensor] | None = None,
+        alpha: Tensor | None = None,
+        *,
+        precise: bool = False,
+    ) -> Tensor:
+        """Cross-entropy of this process' batch in nats, as a function of weights and architecture weights.
+
+        Args:
+            batch: Images and labels.
+            weights: Of the network; its own by default.
+            alpha: Architecture weights; the present ones by default.
+            precise: Compute in the weights' precision, not in the problem's.
+        """
+        return F.cross_entropy(self._logits(batch.images, weights, alpha, precise), batch.labels)
+
+    def gradient(
+        self,
+        batch: Batch,
+        of: Literal["alpha", "weights", "both"],
+        weights: Sequence[Tensor] | None = None,
+        *,
+        precise: bool = False,
+    ) -> Pass:
+        """Loss and gradients at the network's own weights or at others, averaged over processes.
+
+        Args:
+            batch: Images and labels of this process.
+            of: What to differentiate in.
+            weights: Where; the gradient in ``weights`` is that at these.
+            precise: See :meth:`loss`.
+        """
+        at = None
+        inputs: list[Tensor] = [] if of == "weights" else [self.alpha]
+        if weights is not None:
+            at = [w.detach().requires_grad_(of != "alpha") for w in weights]
+        if of != "alpha":
+            inputs += self.parameters if at is None else at
+        with torch.enable_grad():
+            logits = self._logits(batch.images, at, None, precise)
+            loss = F.cross_entropy(logits, batch.labels)
+        # A weight that the loss does not depend on has a gradient of zeros.
+        gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+        right = (logits.detach().argmax(dim=1) == batch.labels).to(loss.dtype).mean()
+        loss, right, *rest = self.mean([loss.detach(), right, *gradients])
+        first = 0 if of == "weights" else 1
+        return Pass(
+            loss,
+            right,
+            alpha=rest[0] if first else None,
+            weights=None if of == "alpha" else tuple(rest[first:]),
+        )
+
+    def backward(self, batch: Batch, of: Literal["alpha", "weights"]) -> Pass:
+        """As :meth:`gradient` at the own weights; with ``reference``, everything is differentiated in."""
+        return self.gradient(batch, "both" if self.reference else of)
+
+    def mixed_derivative(self, batch: Batch, direction: Weights) -> Tensor:
+        """Derivative in the architecture weights of the loss's slope along a direction of the weights.
+
+        That is ``d/dalpha <d/dw loss(w, alpha), direction>`` at the present weights, averaged over processes.
+        It is computed as the derivative of the architecture gradient along the direction (forward over
+        reverse), so that no graph of a backward pass is kept.
+        """
+        weights = tuple(w.detach() for w in self.parameters)
+        product = self._curvature(
+            weights, self.alpha.detach(), (batch.images, batch.labels), direction, self.noise
+        )
+        return self.mean([product])[0]
+
+    def hessian_product(self, batch: Batch, vector: Tensor) -> Tensor:
+        """Second derivative of the loss in the architecture weights, times a vector of their shape.
+
+        At the present point, averaged over processes; forward over reverse.
+        """
+        weights = tuple(w.detach() for w in self.parameters)
+
+        def gradient(alpha: Tensor) -> Tensor:
+            return self._architecture_gradient(weights, alpha, (batch.images, batch.labels), self.noise)
+
+        product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
+        return self.mean([product])[0]
+
+    def _logits(
+        self, images: Tensor, weights: Sequence[Tensor] | None, alpha: Tensor | None, precise: bool
+    ) -> Tensor:
+        mixing = self.relaxation.shares(self.alpha if alpha is None else alpha, self.noise)
+        with contextlib.nullcontext() if precise else self._precision():
+            if weights is None:
+                logits = self._own(images, mixing)
+            else:
+                logits = self._functional(tuple(weights), images, mixing)
+        return _precise(logits)
+
+    def _call(self, weights: Weights, images: Tensor, mixing: Tensor) -> Tensor:
+        named = dict(zip(self.names, weights, strict=True))
+        logits: Tensor = torch.func.functional_call(self.network, named, (images, mixing))
+        return logits
+
+    def _architecture_gradient(
+        self, weights: Weights, alpha: Tensor, batch: tuple[Tensor, Tensor], noise: Tensor | None
+    ) -> Tensor:
+        images, labels = batch
+
+        def loss(alpha: Tensor) -> Tensor:
+            mixing = self.relaxation.shares(alpha, noise)
+            with self._precision():
+                logits = self._call(weights, images, mixing)
+            return F.cross_entropy(_precise(logits), labels)
+
+        gradient: Tensor = torch.func.grad(loss)(alpha)
+        return gradient
+
+    def _mixed_derivative(
+        self,
+        weights: Weights,
+        alpha: Tensor,
+        batch: tuple[Tensor, Tensor],
+        direction: Weights,
+        noise: Tensor | None,
+    ) -> Tensor:
+        def gradient(weights: Weights) -> Tensor:
+            return self._architecture_gradient(weights, alpha, batch, noise)
+
+        product: Tensor = torch.func.jvp(gradient, (weights,), (direction,))[1]
+        return product
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
