@@ -61,9 +61,9 @@ def supernet_pages(runs: Sequence[SupernetRun]) -> tuple[SupernetPage, ...]:
     """One part of the page per run; where two would be called the same, the directory's name is added."""
     titles = [title(run) for run in runs]
     pages = []
-    for number_, (run, name) in enumerate(zip(runs, titles, strict=True), start=1):
+    for place, (run, name) in enumerate(zip(runs, titles, strict=True), start=1):
         own = name if titles.count(name) == 1 else f"{name} ({run.path.resolve().name})"
-        pages.append(supernet_page(run, f"supernet-{number_}", own))
+        pages.append(supernet_page(run, f"supernet-{place}", own))
     return tuple(pages)
 
 

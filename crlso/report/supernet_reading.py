@@ -22,6 +22,7 @@ from crlso.report.fields import Fields, first_line, read_json, read_yaml
 from crlso.spaces import space_from_dict
 
 KIND = "supernet search"
+CONFIG = "config.yaml"
 FORMAT = 1
 NOWHERE = float("nan")
 _RESTORE = "restore the file"
@@ -182,12 +183,19 @@ class SupernetRun:
 
 
 def is_supernet_directory(path: Path) -> bool:
-    """Whether a directory says that it is one of `crlso supernet search`.
+    """Whether the settings or the summary in a directory say that it is one of `crlso supernet search`.
 
     Raises:
-        RunError: Its ``config.yaml`` is damaged.
+        RunError: They are damaged.
     """
-    return path.is_dir() and read_yaml(path / "config.yaml").get("kind") == KIND
+    if not path.is_dir():
+        return False
+    summary = read_json(path / "summary.json")
+    kinds = [
+        read_yaml(path / CONFIG).get("kind"),
+        summary.values.get("kind") if summary is not None else None,
+    ]
+    return KIND in kinds
 
 
 def read_supernet(path: Path) -> SupernetRun:
@@ -196,7 +204,9 @@ def read_supernet(path: Path) -> SupernetRun:
     Raises:
         RunError: A file is damaged.
     """
-    config = Fields(path / "config.yaml", read_yaml(path / "config.yaml"), remedy=_RESTORE)
+    config = Fields(path / CONFIG, read_yaml(path / CONFIG), remedy=_RESTORE)
+    if not config.values:
+        raise RunError(f"{config.file}: no such file, and without it the run can not be read; {_RESTORE}")
     recipe, supernet = config.inside("recipe"), config.inside("supernet")
     settings = recipe.inside("search")
     try:
@@ -274,7 +284,10 @@ def _epochs(file: Path, kinds: int) -> tuple[Epoch, ...]:
             raise RunError(f"{file}: line {number} is no JSON ({first_line(error)}); {_RESTORE}") from error
         if not isinstance(values, dict):
             raise RunError(f"{file}: line {number} holds no JSON object; {_RESTORE}")
-        epochs.append(_epoch(Fields(file, values, f"line {number}: ", _RESTORE), kinds))
+        epoch = _epoch(Fields(file, values, f"line {number}: ", _RESTORE), kinds)
+        if epoch.number != number:
+            raise RunError(f"{file}: line {number} is of epoch {epoch.number}, expected {number}; {_RESTORE}")
+        epochs.append(epoch)
     return tuple(epochs)
 
 
