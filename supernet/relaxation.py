@@ -8,7 +8,6 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from crlso.errors import UserError
 
@@ -102,7 +101,9 @@ class Gumbel(Relaxation):
         soft = torch.softmax(logits / self.temperature, dim=-1)
         if not self.hard:
             return soft
-        taken = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft.dtype)
+        strongest = soft.argmax(dim=-1, keepdim=True)
+        taken = torch.zeros_like(soft).scatter(-1, strongest, 1.0)
+        # In this order the forward values are 0 and 1 without a rounding error.
         return taken + (soft - soft.detach())
 
 

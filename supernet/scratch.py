@@ -6,72 +6,77 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
 
 from crlso.errors import UserError
 from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace, TrainedRecord
-from crlso.spaces import EdgeCellSpace
+from crlso.spaces import EdgeCellSpace, space_to_dict
 from crlso.spaces.codes import as_code
 from supernet.data.splits import Splits
-from supernet.networks import CellNetwork, Skeleton, initialise
-from supernet.networks.operations import check_operations
+from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, initialise
 from supernet.training import Trained, TrainSettings, check_enough, train
 
 # Part of what pins results down: raise it with every change that alters a number.
-VERSION: Final = "crlso.scratch/1"
+VERSION: Final = "crlso.scratch/2"
+
 
 SMALL: Final = Skeleton(channels=8, cells=1, stages=2)
 """A network that takes a second or two on the digits, on one thread of a CPU."""
 
 
+SMALL_DARTS: Final = DARTSSizes(channels=8, cells=3)
+"""The same for cells of DARTS: one normal cell, two reduction cells."""
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class ScratchTrainer:
-    """Trains the discrete networks of a space with operations on edges; a :class:`~crlso.protocols.Trainer`.
+    """Trains the discrete networks of a family; a :class:`~crlso.protocols.Trainer`.
 
     Attributes:
-        cells: The space.
+        family: The networks.
         splits: The data.
         settings: The recipe; its ``epochs`` are the default of ``fidelities``.
-        skeleton: Sizes of the networks.
         fidelities: Numbers of epochs that can be asked for, from small to large.
         device: Where to compute, as torch writes it (``cpu``, ``cuda:0``). Results are the same bit for bit
             on one kind of processor with one version of torch.
 
     Raises:
-        UserError: Operations that no network can be built from, fidelities that are not increasing, more
-            stages than the images can be halved for, fewer than two training images, or a device that is not
-            there or computes nothing (``meta``).
+        UserError: Networks for other images than those of the data, fidelities that are not increasing, fewer
+            than two training images, or a device that is not there or computes nothing (``meta``).
 
     Example:
-        >>> from crlso.spaces import EdgeCellSpace
+        >>> from crlso.spaces import EdgeCellSpace, space_to_dict
         >>> from supernet.data import load, split
+        >>> from supernet.networks import ImageTask, family_of
         >>> space = EdgeCellSpace("two", nodes=2, operations=["none", "nor_conv_3x3"])
-        >>> trainer = ScratchTrainer(space, split(load("digits")), TrainSettings(epochs=2))
+        >>> splits = split(load("digits"))
+        >>> trainer = ScratchTrainer(
+        ...     family_of(space, ImageTask.of(splits), SMALL), splits, TrainSettings(epochs=2)
+        ... )
         >>> record = trainer.train(space.parse("|nor_conv_3x3~0|"), epochs=2, seed=0)
         >>> sorted(record.values)[:3]
         ['digits/test_accuracy@2', 'digits/test_loss@2', 'digits/train_accuracy@2']
     """
 
-    cells: EdgeCellSpace
+    family: NetworkFamily
     splits: Splits
     settings: TrainSettings = field(default_factory=TrainSettings)
-    skeleton: Skeleton = SMALL
     fidelities: tuple[int, ...] = ()
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        check_operations(self.cells.operations, self.cells.name)
         _check_device(self.device)
         if not self.fidelities:
             object.__setattr__(self, "fidelities", (self.settings.epochs,))
         if self.fidelities[0] < 1 or sorted(set(self.fidelities)) != list(self.fidelities):
             raise UserError(f"fidelities must be increasing numbers of epochs, got {self.fidelities}")
         replace(self.settings, epochs=self.fidelities[-1])  # refuses too many
-        self.skeleton.check_image(self.splits.size)
+        if self.family.task != (task := ImageTask.of(self.splits)):
+            raise UserError(f"networks for {self.family.task} can not be trained on {task}")
         check_enough(self.splits)
 
     @property
@@ -82,13 +87,13 @@ class ScratchTrainer:
     @property
     def space(self) -> SearchSpace:
         """The space that its codes belong to."""
-        return self.cells
+        return self.family.space
 
     @property
     def constants(self) -> Mapping[str, Metric]:
         """Parameters and multiply-accumulate operations, in millions as NAS-Bench-201 has them."""
         data = self.splits.name
-        described = f"network of {_listed(asdict(self.skeleton))}, by formula from the cell"
+        described = f"network of {self.family.describe()}, by formula from the cell"
         return _by_name(
             Metric(f"{data}/params", "min", "M", f"weights; {described}"),
             Metric(f"{data}/flops", "min", "M", f"multiply-accumulate operations for one image; {described}"),
@@ -97,16 +102,14 @@ class ScratchTrainer:
     @property
     def fingerprint(self) -> Mapping[str, str]:
         """What pins the results down."""
-        recipe = asdict(self.settings)
-        del recipe["epochs"]  # given with every training
         return MappingProxyType(
             {
                 "trainer": VERSION,
-                "space": json.dumps(self.cells.to_dict()),
+                "space": json.dumps(_declared(self.space)),
                 "data": f"{self.splits.name}: {self.splits.describe()}",
                 "data sha256": self.splits.checksum,
-                "network": _listed(asdict(self.skeleton)),
-                "training": _listed(recipe),
+                "network": self.family.describe(),
+                "training": _recipe(self.settings),
                 "torch": str(torch.__version__),
                 "device": torch.device(self.device).type,
             }
@@ -150,12 +153,11 @@ class ScratchTrainer:
 
     def count(self, codes: Codes) -> Mapping[str, FloatArray]:
         """``[n]`` each, in millions, for codes ``[n, d]``."""
-        data, splits = self.splits.name, self.splits
-        weights = self.skeleton.parameters(self.cells, codes, inputs=splits.channels, classes=splits.classes)
-        work = self.skeleton.multiplications(
-            self.cells, codes, inputs=splits.channels, classes=splits.classes, size=splits.size
-        )
-        return {f"{data}/params": weights / 1e6, f"{data}/flops": work / 1e6}
+        data = self.splits.name
+        return {
+            f"{data}/params": self.family.parameters(codes) / 1e6,
+            f"{data}/flops": self.family.multiplications(codes) / 1e6,
+        }
 
     def train(self, code: Code, *, epochs: int, seed: int) -> TrainedRecord:
         """Trains one architecture ``[d]``.
@@ -170,22 +172,20 @@ class ScratchTrainer:
         self._check(epochs)
         if seed < 0:
             raise UserError(f"a seed must be 0 or more, got {seed}")
-        row = as_code(code, self.cells.cardinalities)
+        row = as_code(code, self.space.cardinalities)
         try:
             return self._train(row, epochs, seed)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
             raise UserError(
-                f"not enough memory on {self.device} to train a network of {_listed(asdict(self.skeleton))}"
+                f"not enough memory on {self.device} to train a network of {self.family.describe()}"
                 f" with batches of {self.settings.batch}; take smaller ones, or fewer at a time"
             ) from error
 
     def _train(self, row: Code, epochs: int, seed: int) -> TrainedRecord:
         weights, batches = (_generator(seed, stream) for stream in range(2))
-        network = CellNetwork(
-            self.cells, row, self.skeleton, inputs=self.splits.channels, classes=self.splits.classes
-        )
+        network = self.family.network(row)
         initialise(network, weights)
         device = torch.device(self.device)
         trained = train(
@@ -237,6 +237,13 @@ def _by_name(*metrics: Metric) -> Mapping[str, Metric]:
     return MappingProxyType({metric.name: metric for metric in metrics})
 
 
-def _listed(settings: Mapping[str, object]) -> str:
-    """``channels 8, cells 1, stages 2``."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+def _declared(space: SearchSpace) -> dict[str, Any]:
+    """A space as plain data; cells with operations on edges in full, also those that have a name."""
+    return space.to_dict() if isinstance(space, EdgeCellSpace) else space_to_dict(space)
+
+
+def _recipe(settings: TrainSettings) -> str:
+    """All settings but the number of epochs, which is given with every training."""
+    values = asdict(settings)
+    del values["epochs"]
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -49,9 +50,18 @@ def build(
     seeds: Annotated[
         str, typer.Option("--seeds", help="How many (3: 0 to 2), a range (10-12) or a list (3,5,8).")
     ] = "1",
-    channels: Annotated[int, typer.Option("--channels", help="Of the network's first stage.")] = 8,
-    cells: Annotated[int, typer.Option("--cells", help="Per stage.")] = 1,
-    stages: Annotated[int, typer.Option("--stages", help="Each halves the image and doubles channels.")] = 2,
+    channels: Annotated[
+        int | None, typer.Option("--channels", help="Of the network's first stage; default: 8.")
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option("--cells", help="Per stage; for darts in all. Default: 1; for darts 3.")
+    ] = None,
+    stages: Annotated[
+        int | None,
+        typer.Option(
+            "--stages", help="Each halves the image and doubles channels; default: 2. Not for darts."
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", help="Images a step, at most.")] = 64,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the first step.")] = 0.1,
     augmentation: Annotated[
@@ -80,8 +90,9 @@ def build(
 ) -> None:
     """Train the architectures of a space on images and keep the results as a table, for `--bench NAME`.
 
-    Killed or interrupted, the same command goes on where it stopped. Networks are those of NAS-Bench-201, in
-    sizes of one's own, for spaces with an operation on every edge of a cell.
+    Killed or interrupted, the same command goes on where it stopped. Networks are those of NAS-Bench-201 for
+    spaces with an operation on every edge of a cell, and those of DARTS for the space darts, in sizes of
+    one's own.
     """
     with user_errors("interrupted; the finished trainings are kept, the same command again goes on"):
         from benchmarks.building import BuildSettings, build_table
@@ -101,7 +112,7 @@ def build(
             data_path=data_path,
             split={"limits": parse_limits(limit), "shrink": shrink},
             epochs=_numbers("--epochs", epochs),
-            skeleton={"channels": channels, "cells": cells, "stages": stages},
+            sizes={"channels": channels, "cells": cells, "stages": stages},
             recipe={"batch": batch, "learning_rate": learning_rate, "augmentation": augmentation},
             device=device,
         )
@@ -124,27 +135,35 @@ def _trainer(
     data_path: Path | None,
     split: dict[str, Any],
     epochs: tuple[int, ...],
-    skeleton: dict[str, int],
+    sizes: dict[str, int | None],
     recipe: dict[str, Any],
     device: str,
 ) -> Trainer:
     # What is wrong with names and files is said before torch is loaded.
-    from crlso.spaces import get_space
+    from crlso.spaces import DARTSSpace, get_space
 
     found = get_space(space)
     from supernet.data import SplitSettings, load
     from supernet.data import split as divide
 
     images = divide(load(data, data_path), SplitSettings(**split))
-    from supernet.networks import Skeleton, edge_cells
-    from supernet.scratch import ScratchTrainer
+    from supernet.networks import ImageTask, family_of
+    from supernet.scratch import SMALL, SMALL_DARTS, ScratchTrainer
     from supernet.training import TrainSettings
 
+    said: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    if isinstance(found, DARTSSpace):
+        if "stages" in said:
+            raise UserError(
+                "--stages is for spaces with an operation on every edge; networks of darts have 3"
+            )
+        family = family_of(found, ImageTask.of(images), replace(SMALL_DARTS, **said))
+    else:
+        family = family_of(found, ImageTask.of(images), replace(SMALL, **said))
     return ScratchTrainer(
-        edge_cells(found),
+        family,
         images,
         TrainSettings(epochs=epochs[-1], **recipe),
-        Skeleton(**skeleton),
         fidelities=epochs,
         device=device,
     )
@@ -203,7 +222,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def parse_limits(text: str | None) -> tuple[int | None, ...]:
+def parse_limits(text: str | None) -> tuple[int | None, int | None, int | None]:
     """Three numbers of images, or none.
 
     Raises:
@@ -214,4 +233,5 @@ def parse_limits(text: str | None) -> tuple[int | None, ...]:
     limits = _numbers("--limit", text)
     if len(limits) != 3:
         raise UserError(f"--limit {quoted(text)}; write three numbers: TRAINING,VALIDATION,TEST images")
-    return limits
+    training, validation, test = limits
+    return training, validation, test

@@ -173,13 +173,11 @@ def _plan(
     method = load_recipe(recipe, preset=preset, changes=own)
     found = get_space(space)
     from supernet.data import SplitSettings
-
-    division = {"limits": parse_limits(limit), "shrink": shrink}
     from supernet.search.plan import SEARCH_FRACTIONS, SearchPlan, data_plan, sizes_of, training_of
 
     return SearchPlan(
         found,
-        data_plan(data, SplitSettings(fractions=SEARCH_FRACTIONS, **division)),
+        data_plan(data, SplitSettings(fractions=SEARCH_FRACTIONS, limits=parse_limits(limit), shrink=shrink)),
         sizes_of(found, preset, sizes),
         method,
         training_of(

@@ -186,7 +186,7 @@ def find(text: str, *, size: int | None = None) -> Images:
         return load(text, size=size)
     path = Path(text).expanduser()
     with disk_errors(path):
-        if "\0" in text or not path.exists():
+        if not text.strip() or "\0" in text or not path.exists():
             raise UserError(
                 f"no data set {text!r}: names are {', '.join(SOURCES)}; a path may lead to {LAYOUTS}"
             )

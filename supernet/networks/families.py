@@ -22,6 +22,7 @@ from supernet.networks.darts import DARTSNetwork, DARTSSizes
 from supernet.networks.family import ImageTask, NetworkFamily, Path
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
 from supernet.networks.operations import OPERATIONS as BUILDABLE
+from supernet.networks.relaxed import DARTSFast, DARTSReference, EdgeCellFast, EdgeCellReference
 from supernet.networks.skeleton import CellNetwork, Skeleton
 
 if TYPE_CHECKING:
@@ -141,11 +142,19 @@ class DARTSFamily(NetworkFamily):
 
     def supernet(self, *, path: Path = "fast", statistics: Statistics | None = None) -> Supernet:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        kind = DARTSFast if path == "fast" else DARTSReference
+        return kind(
+            channels=self.sizes.channels,
+            cells=self.sizes.cells,
+            stem=self.sizes.stem,
+            inputs=self.images.channels,
+            classes=self.images.classes,
+            statistics=statistics,
+        )
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        raise _not_there(self, "networks with inherited weights")
 
     def mixing(self, codes: ArrayLike) -> Tensor:
         """``[n, 2, 14, 8]`` float32: 1 for the eight operations of each cell, 0 elsewhere.
@@ -181,6 +190,11 @@ class DARTSFamily(NetworkFamily):
             entries[:, node, 0] = [pairs.index((low, high)) for low, high in chosen.tolist()]
             entries[:, node, 1:] = np.take_along_axis(best[:, own], chosen, axis=1)
         return entries.reshape(-1)
+
+    @property
+    def node_inputs(self) -> int:
+        """2, which never carry ``none``."""
+        return 2
 
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
         """In the normal and the reduction cell, 0 to 8 each; a skip connection of stride 2 is none."""
@@ -285,11 +299,18 @@ class EdgeCellFamily(NetworkFamily):
 
     def supernet(self, *, path: Path = "fast", statistics: Statistics | None = None) -> Supernet:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        kind = EdgeCellFast if path == "fast" else EdgeCellReference
+        return kind(
+            self.cells,
+            self.skeleton,
+            inputs=self.images.channels,
+            classes=self.images.classes,
+            statistics=statistics,
+        )
 
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
-        raise _not_there(self, "supernet")
+        raise _not_there(self, "networks with inherited weights")
 
     def mixing(self, codes: ArrayLike) -> Tensor:
         """``[n, 1, edges, operations]`` float32: 1 for the operation of each edge, 0 elsewhere.
@@ -312,6 +333,11 @@ class EdgeCellFamily(NetworkFamily):
         """
         code: Code = _on_host(self, shares)[0].argmax(axis=1).astype(CODE_DTYPE)
         return code
+
+    @property
+    def node_inputs(self) -> None:
+        """All."""
+        return None
 
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
         """On all edges, whether the output depends on them or not."""
@@ -379,4 +405,5 @@ def _on_host(family: NetworkFamily, shares: Tensor) -> FloatArray:
 
 
 def _not_there(family: NetworkFamily, what: str) -> UserError:
+    """Until the relaxed networks are there."""
     return UserError(f"the space {family.space.name!r} has no {what} yet")

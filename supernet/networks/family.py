@@ -14,6 +14,7 @@ from supernet.networks.normalisation import TRAINED, Statistics, Style
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from supernet.data import Splits
     from supernet.networks.classifier import Classifier
     from supernet.networks.supernet import Supernet
 
@@ -34,6 +35,11 @@ class ImageTask:
     channels: int
     size: tuple[int, int]
     classes: int
+
+    @classmethod
+    def of(cls, splits: Splits) -> ImageTask:
+        """That of a data set."""
+        return cls(splits.channels, splits.size, splits.classes)
 
 
 class NetworkFamily(ABC):
@@ -122,6 +128,11 @@ class NetworkFamily(ABC):
     @abstractmethod
     def strongest(self, shares: Tensor) -> Code:
         """Code ``[d]`` of the architecture that the mixing shares favour, by the space's published rule."""
+
+    @property
+    @abstractmethod
+    def node_inputs(self) -> int | None:
+        """Edges that a node of a discrete cell has; ``None``: all, of which some may carry ``none``."""
 
     @abstractmethod
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:

@@ -29,7 +29,9 @@ class OwnBatch(Statistics):
 
     def normalise(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """See the base class."""
-        return F.batch_norm(x, None, None, scale, None, training=True, eps=EPSILON)
+        # Torch 2.13 on a CPU gives a wrong gradient by channels-last images for a scale that was expanded.
+        dense = None if scale is None else scale.contiguous()
+        return F.batch_norm(x, None, None, dense, None, training=True, eps=EPSILON)
 
 
 @final
@@ -79,7 +81,7 @@ class AffineBatchStatistics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, c, h, w]`` to the same shape."""
-        return self.statistics.normalise(x, self.weight) + self.bias[:, None, None]
+        return self.statistics.normalise(x, self.weight) + self.bias.to(x.dtype)[:, None, None]
 
 
 @dataclass(frozen=True)

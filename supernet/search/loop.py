@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,16 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import RunError, UserError
-from supernet.data.augmentation import named
+from crlso.protocols import Code
+from supernet.data.augmentation import rows_of
+from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
-from supernet.networks import NetworkFamily, initialise
+from supernet.networks import NetworkFamily
 from supernet.networks.normalisation import OwnBatch
 from supernet.networks.reduced_statistics import ReducedStatistics
+from supernet.networks.relaxed import initialise_supernet
 from supernet.processes import Processes
 from supernet.recipe import Recipe
 from supernet.relaxation import Gumbel, entropy
 from supernet.search import streams
+from supernet.search.collapse import Guard, judge
 from supernet.search.record import EpochRecord
 from supernet.update_rules import Batch, Problem, virtual_step
 
@@ -74,7 +79,7 @@ class Search:
         self._train, self._valid = (
             Resident(part, splits, device, dtype=processes.dtype) for part in (splits.train, splits.valid)
         )
-        self._augment = named(settings.augmentation)
+        self._augmentation = named(settings.augmentation)
         self._problem = self._build_problem()
         self._weights = torch.optim.SGD(
             self.network.parameters(),
@@ -92,8 +97,11 @@ class Search:
             fused=True,
         )
         self._generator = torch.Generator(device)
+        stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
+        self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
         self.epoch = 0
         self.step = 0
+        self.stopped = False
         self.records: list[EpochRecord] = []
         self.history: list[NDArray[np.float32]] = [self._shares_now()]
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -106,10 +114,10 @@ class Search:
         self.network = self.family.supernet(
             path=settings.path, statistics=ReducedStatistics() if reduced else OwnBatch()
         )
-        initialise(self.network, streams.cpu_generator(self.seed, streams.INITIAL_WEIGHTS))
+        initialise_supernet(self.network, streams.cpu_generator(self.seed, streams.INITIAL_WEIGHTS))
         self.network.to(device=device, dtype=dtype)
         if settings.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _channels_last(self.network)
         shape = (len(self.family.kinds), len(self.family.edges), len(self.family.operations))
         drawn = torch.randn(shape, generator=streams.cpu_generator(self.seed, streams.ARCHITECTURE))
         self.alpha = torch.nn.Parameter(settings.architecture_scale * drawn.to(device=device, dtype=dtype))
@@ -126,8 +134,8 @@ class Search:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done."""
-        return self.epoch >= self.settings.epochs
+        """Whether all epochs are done, or the guard ended the search."""
+        return self.stopped or self.epoch >= self.settings.epochs
 
     @property
     def shares(self) -> Tensor:
@@ -203,11 +211,10 @@ class Search:
             self.relaxation.anneal(self.recipe.relaxation.temperature_at(self.epoch, self.settings.epochs))
 
     def _batch(self, part: Resident, rows: Tensor) -> Batch:
-        noise = self._augment.draw(len(rows), part.size, self._generator)
-        own = rows[self._rows]
-        pixels = self._augment.apply(part.images[own], self._augment.share(noise, self._rows))
-        images = part.normalised(pixels)
-        return Batch(images, part.labels[own])
+        """This process' share of a batch; random numbers are drawn for all of it."""
+        noise = self._augmentation.draw(len(rows), part.size, self._generator)
+        own = self._rows
+        return Batch(*part.batch(rows[own], self._augmentation, rows_of(noise, own.start, own.stop)))
 
     def end_epoch(self) -> EpochRecord:
         """Measures the supernet and goes to the next epoch.
@@ -236,6 +243,10 @@ class Search:
             cpu_seconds=cpu_seconds,
             seconds=seconds,
         )
+        verdict = judge([*self.records, record], self._guard)
+        if self.settings.guard != "off":
+            record = replace(record, warnings=verdict.warnings)
+        self.stopped = verdict.stop
         self.records.append(record)
         self.history.append(self._shares_now())
         self.epoch += 1
@@ -257,9 +268,34 @@ class Search:
                 f" (seed {self.seed}); lower learning_rate (now {self.settings.learning_rate})"
             )
 
-    def derived(self) -> NDArray[np.int16]:
+    def derived(self) -> Code:
         """The code that the present shares stand for, by the space's published rule."""
         return self.family.strongest(self.shares)
+
+    def finetune(self, mixing: Tensor, *, steps: int, place: int) -> None:
+        """Steps in which the weights alone learn, with given shares; for derivations that take decisions.
+
+        Args:
+            mixing: Shares ``[kinds, edges, operations]``.
+            steps: How many.
+            place: Number of the decision, from 0: what is drawn depends on it.
+        """
+        rate = self.settings.final_learning_rate or self.settings.learning_rate
+        for group in self._weights.param_groups:
+            group["lr"] = rate
+        wanted = steps * self.settings.batch
+        order = streams.order(len(self._train), wanted, self.seed, streams.DERIVATION, place)
+        order = order.to(self.processes.device)
+        self._generator.manual_seed(streams.seed_of(self.seed, streams.DERIVATION, place))
+        for rows in torch.split(order, self.settings.batch):
+            batch = self._batch(self._train, rows)
+            with self.processes.autocast():
+                logits = self.network(batch.images, mixing)
+            loss = torch.nn.functional.cross_entropy(logits.to(mixing.dtype), batch.labels)
+            gradients = torch.autograd.grad(
+                loss, self._problem.parameters, allow_unused=True, materialize_grads=True
+            )
+            self._descend(tuple(self.processes.mean(gradients)))
 
     @torch.no_grad()
     def measure(self, mixing: Tensor) -> tuple[float, float]:
@@ -305,6 +341,7 @@ class Search:
             "architecture_optimizer": self._architecture.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "stopped": self.stopped,
             "sums": self.sums,
             "records": [record.to_dict() for record in self.records],
             "history": np.stack(self.history),
@@ -337,12 +374,20 @@ class Search:
         self._weights.load_state_dict(state["weights_optimizer"])
         self._architecture.load_state_dict(state["architecture_optimizer"])
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self.stopped = bool(state["stopped"])
         self.sums.copy_(state["sums"])
         self.records = [EpochRecord.from_dict(record) for record in state["records"]]
         self.history = list(state["history"])
         self._clock = _Clock(*state["clock"])
         if self.step:
             self._prepare_epoch()
+
+
+def _channels_last(network: torch.nn.Module) -> None:
+    """Weights of convolutions with their channels next to each other in memory."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 @final

@@ -12,7 +12,8 @@ from crlso.protocols import SearchSpace
 from crlso.settings import fill_settings
 from crlso.spaces import space_from_dict, space_to_dict
 from crlso.spaces.darts import DARTSSpace
-from supernet.data import Splits, SplitSettings, find, load, split
+from supernet.data import Splits, SplitSettings, load, split
+from supernet.data.sources import find
 from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, family_of
 from supernet.recipe import DerivationSettings, Recipe, RelaxationSettings, SearchSettings, UpdateSettings
 from supernet.training import TrainSettings

@@ -184,6 +184,19 @@ class Problem:
         )
         return self.mean([product])[0]
 
+    def hessian_product(self, batch: Batch, vector: Tensor) -> Tensor:
+        """Second derivative of the loss in the architecture weights, times a vector of their shape.
+
+        At the present point, averaged over processes; forward over reverse.
+        """
+        weights = tuple(w.detach() for w in self.parameters)
+
+        def gradient(alpha: Tensor) -> Tensor:
+            return self._architecture_gradient(weights, alpha, (batch.images, batch.labels), self.noise)
+
+        product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
+        return self.mean([product])[0]
+
     def _logits(
         self, images: Tensor, weights: Sequence[Tensor] | None, alpha: Tensor | None, precise: bool
     ) -> Tensor:
@@ -200,6 +213,20 @@ class Problem:
         logits: Tensor = torch.func.functional_call(self.network, named, (images, mixing))
         return logits
 
+    def _architecture_gradient(
+        self, weights: Weights, alpha: Tensor, batch: tuple[Tensor, Tensor], noise: Tensor | None
+    ) -> Tensor:
+        images, labels = batch
+
+        def loss(alpha: Tensor) -> Tensor:
+            mixing = self.relaxation.shares(alpha, noise)
+            with self._precision():
+                logits = self._call(weights, images, mixing)
+            return F.cross_entropy(_precise(logits), labels)
+
+        gradient: Tensor = torch.func.grad(loss)(alpha)
+        return gradient
+
     def _mixed_derivative(
         self,
         weights: Weights,
@@ -208,19 +235,10 @@ class Problem:
         direction: Weights,
         noise: Tensor | None,
     ) -> Tensor:
-        images, labels = batch
+        def gradient(weights: Weights) -> Tensor:
+            return self._architecture_gradient(weights, alpha, batch, noise)
 
-        def architecture_gradient(weights: Weights) -> Tensor:
-            def loss(alpha: Tensor) -> Tensor:
-                mixing = self.relaxation.shares(alpha, noise)
-                with self._precision():
-                    logits = self._call(weights, images, mixing)
-                return F.cross_entropy(_precise(logits), labels)
-
-            gradient: Tensor = torch.func.grad(loss)(alpha)
-            return gradient
-
-        product: Tensor = torch.func.jvp(architecture_gradient, (weights,), (direction,))[1]
+        product: Tensor = torch.func.jvp(gradient, (weights,), (direction,))[1]
         return product
 
 

@@ -30,6 +30,7 @@ class Bilevel(UpdateRule):
     passes.
     """
 
+    passes = 5
     needs_virtual = True
     needs_valid = True
 
@@ -101,10 +102,10 @@ class MixedLevelSecondOrder(UpdateRule):
     """MiLeNAS, second order (He et al. 2020): both of its losses after the virtual step.
 
     ``alpha: G(Ltrain) + mixing * G(Lvalid)`` with ``w'`` as in :class:`Bilevel` and
-    ``G(L) = d/dalpha L(w', alpha) - xi * d/dalpha <d/dw Ltrain(w, alpha), d/dw' L(w', alpha)>``, the last term by a central difference;
-    ``weights: d/dw Ltrain(w, alpha)``, which falls out of the virtual step. 7 passes per step. The paper
-    advises against it (less accurate, slowest). As printed, its formula has the weight at the training loss,
-    against its own equation 5; here it is at the validation loss.
+    ``G(L) = d/dalpha L(w', alpha) - xi * d/dalpha <d/dw Ltrain(w, alpha), d/dw' L(w', alpha)>``, its last
+    term by a central difference; ``weights: d/dw Ltrain(w, alpha)``, which falls out of the virtual step.
+    7 passes per step. The paper advises against it (less accurate, slowest). As printed, its formula has the
+    weight at the training loss, against its own equation 5; here it is at the validation loss.
 
     Args:
         mixing: Weight of the validation loss (lambda).
@@ -114,6 +115,7 @@ class MixedLevelSecondOrder(UpdateRule):
         UserError: A negative weight, or a radius that is not a positive number.
     """
 
+    passes = 7
     needs_virtual = True
     needs_valid = True
 

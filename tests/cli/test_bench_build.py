@@ -125,6 +125,16 @@ def test_ctrl_c_is_one_line_and_keeps_what_is_done(tmp_path: Path) -> None:
     assert journal.read_bytes().endswith(b"\n")
 
 
+def test_a_sample_of_darts() -> None:
+    words = ("--sample", "2", "--limit", "130,60,60", "--channels", "2", "--cells", "2", "--epochs", "1")
+    told = json.loads(crlso("bench", "build", "darts", "--name", "d", *words, "--jobs", "1", "--json"))
+    assert (told["space"], told["architectures"], told["trainings"]) == ("darts", 2, 2)
+    table = benchmarks.load("d")
+    # At least the stem, six filters of 9 weights with normalisation, and the classifier of 4 * 8 values.
+    assert (table.column("digits/params") * 1e6 > 54 + 12 + 330).all()
+    assert np.isfinite(table.column("digits/valid_accuracy@1")).all()
+
+
 def test_divergence_is_stated_and_missing() -> None:
     told = build("wild", "--learning-rate", "1e30")
     assert told["failed"] == 12
@@ -180,7 +190,11 @@ def test_a_sample_says_before_the_work_what_it_is() -> None:
         (("two.yaml", "--all", "--device", "meta"), "can not compute on device 'meta'"),
         (("two.yaml", "--all", "--unique", "official"), "unknown rule of sameness"),
         (("two.yaml", "--sample", "4"), "more than the 3 different architectures"),
-        (("nasbench101", "--all"), "can be built for spaces with an operation on every edge"),
+        (("nasbench101", "--all"), "'nasbench101' is a NASBench101Space"),
+        (("darts", "--sample", "2", "--stages", "2"), "networks of darts have 3"),
+        (("darts", "--sample", "2", "--channels", "5"), "channels must be even"),
+        (("darts", "--sample", "2", "--data", "digits", "--shrink", "8"), "needs 3 pixels or more"),
+        (("darts", "--all"), "too many"),
         (("three.yaml", "--all"), "cannot read the space declaration"),
     ],
 )

@@ -3,18 +3,26 @@
 from supernet.networks.relaxed.darts_network import (
     DARTS_EDGES,
     DARTS_OPERATIONS,
+    DARTSFast,
     DARTSReference,
     DARTSSupernet,
 )
-from supernet.networks.relaxed.edge_network import EdgeCellReference, EdgeCellSupernet
+from supernet.networks.relaxed.edge_network import EdgeCellFast, EdgeCellReference, EdgeCellSupernet
 from supernet.networks.relaxed.initial import initialise_supernet
+from supernet.networks.relaxed.layout import FastSupernet, Layout, divide, merge
 
 __all__ = [
     "DARTS_EDGES",
     "DARTS_OPERATIONS",
+    "DARTSFast",
     "DARTSReference",
     "DARTSSupernet",
+    "EdgeCellFast",
     "EdgeCellReference",
     "EdgeCellSupernet",
+    "FastSupernet",
+    "Layout",
+    "divide",
     "initialise_supernet",
+    "merge",
 ]

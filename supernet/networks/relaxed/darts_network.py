@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, final
 
+import torch
 from torch import Tensor, nn
 
 from supernet.networks.normalisation import BatchStatistics, OwnBatch, Statistics, Style
 from supernet.networks.relaxed.affine import AffineBatchStatistics
-from supernet.networks.relaxed.reference import RelaxedDARTSCell
+from supernet.networks.relaxed.layout import FastSupernet, Layout
+from supernet.networks.relaxed.merged import MergedEdges, whole_layout
+from supernet.networks.relaxed.reference import RelaxedDARTSCell, preprocess
 from supernet.networks.supernet import Supernet
 
 Stem = Literal["cifar", "imagenet"]
@@ -142,4 +145,55 @@ class DARTSReference(DARTSSupernet):
             reduction=place.reduction,
             halved=place.halved,
             style=style,
+        )
+
+
+@final
+class MergedDARTSCell(nn.Module):
+    """The cell of :class:`~supernet.networks.relaxed.reference.RelaxedDARTSCell`, with merged operations."""
+
+    def __init__(self, place: CellPlan, statistics: Statistics) -> None:
+        super().__init__()
+        style = Style(partial(BatchStatistics, statistics=statistics))
+        self.preprocess = preprocess(place.before, place.channels, halved=place.halved, style=style)
+        self.edges = MergedEdges(
+            DARTS_EDGES,
+            DARTS_OPERATIONS,
+            place.channels,
+            inputs=2,
+            halves=place.reduction,
+            pools=True,
+            statistics=statistics,
+        )
+
+    def forward(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
+        """Outputs of the two cells before and ``[edges, operations]`` to ``[n, 4 channels, h', w']``."""
+        states = self.edges([self.preprocess[0](first), self.preprocess[1](second)], shares)
+        return torch.cat(states[2:], dim=1)
+
+
+@final
+class DARTSFast(DARTSSupernet, FastSupernet):
+    """The relaxed network of DARTS with merged operations: see :class:`DARTSSupernet`."""
+
+    def _cell(self, place: CellPlan) -> nn.Module:
+        return MergedDARTSCell(place, self.statistics)
+
+    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+        """See the base class."""
+        return super().forward(images.contiguous(memory_format=torch.channels_last), mixing)
+
+    def layout(self) -> Layout:
+        """See the base class."""
+        return whole_layout(self)
+
+    def reference(self) -> DARTSReference:
+        """See the base class."""
+        return DARTSReference(
+            channels=self.channels,
+            cells=self.cell_count,
+            stem=self.stem_kind,
+            inputs=self.inputs,
+            classes=self.classes,
+            statistics=self.statistics,
         )

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from functools import partial
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,8 @@ from crlso.spaces import EdgeCellSpace
 from supernet.networks.cell import edge_cells
 from supernet.networks.normalisation import BatchStatistics, OwnBatch, Statistics, Style
 from supernet.networks.relaxed.affine import AffineBatchStatistics
+from supernet.networks.relaxed.layout import FastSupernet, Layout
+from supernet.networks.relaxed.merged import MergedEdges, whole_layout
 from supernet.networks.relaxed.reference import RelaxedEdgeCell
 from supernet.networks.skeleton import ResidualReduction, Skeleton
 from supernet.networks.supernet import Supernet
@@ -88,3 +91,47 @@ class EdgeCellReference(EdgeCellSupernet):
     def _cell(self, channels: int) -> nn.Module:
         style = Style(partial(BatchStatistics, statistics=self.statistics))
         return RelaxedEdgeCell(self.space.edges, self.space.operations, channels, style)
+
+
+@final
+class MergedEdgeCell(nn.Module):
+    """The cell of :class:`~supernet.networks.relaxed.reference.RelaxedEdgeCell`, with merged operations."""
+
+    def __init__(self, space: EdgeCellSpace, channels: int, statistics: Statistics) -> None:
+        super().__init__()
+        self.edges = MergedEdges(
+            space.edges,
+            space.operations,
+            channels,
+            inputs=1,
+            halves=False,
+            pools=False,
+            statistics=statistics,
+        )
+
+    def forward(self, x: Tensor, shares: Tensor) -> Tensor:
+        """``[n, c, h, w]`` and ``[edges, operations]`` to ``[n, c, h, w]``."""
+        states: list[Tensor] = self.edges([x], shares)
+        return states[-1]
+
+
+@final
+class EdgeCellFast(EdgeCellSupernet, FastSupernet):
+    """The relaxed network of such a space with merged operations: see :class:`EdgeCellSupernet`."""
+
+    def _cell(self, channels: int) -> nn.Module:
+        return MergedEdgeCell(self.space, channels, self.statistics)
+
+    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+        """See the base class."""
+        return super().forward(images.contiguous(memory_format=torch.channels_last), mixing)
+
+    def layout(self) -> Layout:
+        """See the base class."""
+        return whole_layout(self)
+
+    def reference(self) -> EdgeCellReference:
+        """See the base class."""
+        return EdgeCellReference(
+            self.space, self.skeleton, inputs=self.inputs, classes=self.classes, statistics=self.statistics
+        )

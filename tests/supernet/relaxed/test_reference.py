@@ -8,7 +8,7 @@ import torch
 
 from crlso.spaces import EdgeCellSpace
 from supernet.networks import OPERATIONS, EdgeCell, Skeleton
-from supernet.networks.normalisation import BatchStatistics, Style
+from supernet.networks.normalisation import BatchStatistics, OwnBatch, Style
 from supernet.networks.relaxed import DARTS_EDGES, DARTS_OPERATIONS, DARTSReference, EdgeCellReference
 from supernet.networks.relaxed.reference import RelaxedEdgeCell
 
@@ -58,3 +58,15 @@ def test_edge_cells_in_their_skeleton() -> None:
     logits = network(torch.randn(3, 1, 7, 8), torch.randn(1, 6, len(OPERATIONS)).softmax(-1))
     assert logits.shape == (3, 5)
     assert bool(torch.isfinite(logits).all())
+
+
+def test_the_scale_of_a_normalisation_may_be_expanded() -> None:
+    """What torch's own kernel gets wrong, see ``OwnBatch``."""
+    torch.manual_seed(0)
+    images, weights = (torch.randn(3, 4, 5, 5).contiguous(memory_format=torch.channels_last) for _ in "ab")
+    images.requires_grad_()
+    found = [
+        torch.autograd.grad((OwnBatch().normalise(images, scale) * weights).sum(), images)[0]
+        for scale in (torch.tensor(0.3).expand(4), torch.full((4,), 0.3))
+    ]
+    torch.testing.assert_close(found[0], found[1])

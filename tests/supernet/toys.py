@@ -1,0 +1,76 @@
+"""A small relaxed network with a smooth loss, and what tests of update rules need around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from supernet.networks.normalisation import BatchStatistics, Statistics
+from supernet.networks.supernet import Supernet
+from supernet.update_rules import Batch
+
+
+class SmoothSupernet(Supernet):
+    """Two cells (one per kind) of two edges with three operations each: none, skip, convolution."""
+
+    SHAPE = (2, 2, 3)
+
+    def __init__(self, statistics: Statistics | None = None) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.convolutions = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(4))
+        self.normalisation = BatchStatistics(4, statistics)
+        self.classifier = nn.Linear(4, 5)
+
+    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+        x = self.stem(images)
+        for kind in range(2):
+            for edge in range(2):
+                made = self.normalisation(self.convolutions[2 * kind + edge](F.silu(x)))
+                x = mixing[kind, edge, 1] * x + mixing[kind, edge, 2] * made
+        logits: Tensor = self.classifier(F.silu(x).mean((2, 3)))
+        return logits
+
+
+def smooth(seed: int = 0, statistics: Statistics | None = None) -> tuple[SmoothSupernet, Tensor]:
+    """The network in float64 and its architecture weights."""
+    torch.manual_seed(seed)
+    network = SmoothSupernet(statistics).double()
+    return network, nn.Parameter(torch.randn(network.SHAPE, dtype=torch.float64))
+
+
+def batch(seed: int, images: int = 6, *, channels: int = 2, size: int = 5, classes: int = 5) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (images, channels, size, size)
+    return Batch(
+        torch.randn(shape, dtype=torch.float64, generator=generator),
+        torch.randint(classes, (images,), generator=generator),
+    )
+
+
+class WouldWaitError(Exception):
+    """On an accelerator this operation would wait for the device, or copy from it."""
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses operations that read a tensor's values on the host, or move tensors between devices."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        aten = torch.ops.aten
+        reads = (aten._local_scalar_dense, aten.is_nonzero, aten.equal, aten.nonzero, aten.masked_select)
+        if func.overloadpacket in reads:
+            raise WouldWaitError(str(func))
+        moved = func.overloadpacket is aten._to_copy and kwargs.get("device") not in (None, args[0].device)
+        crossed = func.overloadpacket is aten.copy_ and args[0].device != args[1].device
+        # A mask as an index gives a result whose size only the device knows.
+        masked = func.overloadpacket is aten.index and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if moved or crossed or masked:
+            raise WouldWaitError(str(func))
+        return func(*args, **kwargs)
