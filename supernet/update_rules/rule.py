@@ -49,7 +49,7 @@ class UpdateRule(ABC):
     @property
     @abstractmethod
     def passes(self) -> int:
-        """Passes forward and backward per step, with that of the weights; one with a tangent counts as two."""
+        """Passes forward and backward per step, that of the weights included; a tangent counts as one."""
 
     @abstractmethod
     def gradients(
