@@ -49,7 +49,7 @@ class UpdateRule(ABC):
     @property
     @abstractmethod
     def passes(self) -> int:
-        """Passes forward and backward per step, that of the weights included; a tangent counts as one."""
+        """Passes forward and backward per step, with that of the weights; a tangent counts as another."""
 
     @abstractmethod
     def gradients(
