@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
 from supernet.data import pixels as operations
@@ -22,9 +23,6 @@ from supernet.data.autoaugment import (
     transform_of,
 )
 
-Image = pytest.importorskip("PIL.Image")
-ImageEnhance = pytest.importorskip("PIL.ImageEnhance")
-ImageOps = pytest.importorskip("PIL.ImageOps")
 NOTHING: Step = ("none", 0.0, 0)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crlso.errors import UserError
 from supernet.data import find, load
 from tests.benchmarks.mutations import mutated
 
-Image = pytest.importorskip("PIL.Image")
 SIZES = {"a_0.JPEG": (40, 60), "a_1.png": (64, 64), "b_0.jpg": (90, 33), "b_1.png": (16, 16)}
 
 
