@@ -239,8 +239,8 @@ PARTS: Final[Mapping[str, type[Any]]] = {
 _TEXTS: Final = ("summary", "source")
 
 SMALL: Final[Mapping[str, Any]] = {
-    "epochs": 20,
-    "batch": 32,
+    "epochs": 15,
+    "batch": 64,
     "architecture_learning_rate": 6e-3,
     "augmentation": "shift",
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.common import JsonOption, print_json, quoted, user_errors, whole_number
 from crlso.cli.search import parse_seeds
 from crlso.errors import UserError
 
@@ -77,13 +77,13 @@ def search(
         str, typer.Option("--seeds", help="Searches: how many (3: 0 to 2), a range or a list (3,5,8).")
     ] = "1",
     random: Annotated[
-        int | None,
+        str,
         typer.Option(
             "--random",
-            help="Random architectures per search, trained like the derived one; by default as many as the "
-            "search's cost would pay for, at least 5.",
+            help="Random architectures per search, trained like the derived one: a number, or same-cost: as "
+            "many as the search's multiply-accumulates would pay for, at least 5.",
         ),
-    ] = None,
+    ] = "5",
     train: Annotated[
         bool, typer.Option("--train/--no-train", help="Train the derived and the random architectures.")
     ] = True,
@@ -118,7 +118,7 @@ def search(
         from supernet.processes import Processes
         from supernet.search.run import RunSettings, run_search
 
-        settings = RunSettings(seeds=tuple(parse_seeds(seeds)), random=random, train=train)
+        settings = RunSettings(seeds=tuple(parse_seeds(seeds)), random=_random(random), train=train)
         summary = run_search(
             plan,
             settings,
@@ -209,6 +209,15 @@ def _table(name: str | None, space: str) -> Evaluator | None:
     return table
 
 
+def _random(text: str) -> int | None:
+    if text == "same-cost":
+        return None
+    number = whole_number(text)
+    if number is None:
+        raise UserError(f"--random {quoted(text)}; write a number, or same-cost")
+    return number
+
+
 def _jobs(jobs: int | None) -> int:
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs must be 1 or more, got {jobs}")
@@ -247,7 +256,8 @@ def _search_lines(entry: Mapping[str, Any], metric: str) -> list[str]:
         lines.append(
             f"{random['n']} random        mean {_percent(random['mean'])}, standard deviation"
             f" {_percent(random['std'])}, median {_percent(random['median'])}; best by validation"
-            f" {_percent(random['best_by_valid']['test_accuracy'])} (a random search of the same cost)"
+            f" {_percent(random['best_by_valid']['test_accuracy'])}: a random search at"
+            f" {entry['random_cost']:.2f} of the search's cost"
         )
         lines.append(f"                {_verdict(trained['test_accuracy'], random)}")
     if entry["table"] is not None:

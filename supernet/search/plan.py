@@ -145,8 +145,8 @@ def sizes_of(
 
 TRAININGS: Final[Mapping[str, tuple[TrainSettings, TrainSettings]]] = {
     "small": (
-        TrainSettings(epochs=20, batch=32, learning_rate=0.05, nesterov=False, weight_decay=3e-4, clip=5.0),
-        TrainSettings(epochs=20, batch=32),
+        TrainSettings(epochs=10, batch=32, learning_rate=0.05, nesterov=False, weight_decay=3e-4, clip=5.0),
+        TrainSettings(epochs=10, batch=32),
     ),
     "published": (
         TrainSettings(

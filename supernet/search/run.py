@@ -71,12 +71,14 @@ class Found:
         seed: Of the search.
         architecture: Its text.
         random: Texts of the random architectures that it is compared with.
+        random_cost: What training these costs, as a share of what the search does (multiply-accumulates).
         records: Its epochs.
     """
 
     seed: int
     architecture: str
     random: tuple[str, ...]
+    random_cost: float
     records: tuple[EpochRecord, ...]
 
 
@@ -128,7 +130,8 @@ def run_search(
         found = []
         for seed in settings.seeds:
             text, records = work.search(seed)
-            found.append(Found(seed, text, _random(plan, settings, family, splits, seed), records))
+            random, share = _random(plan, settings, family, splits, seed=seed)
+            found.append(Found(seed, text, random, share, records))
         trainer = None
         if settings.train:
             trainer = ScratchTrainer(family, splits, plan.training, device=device)
@@ -234,19 +237,20 @@ def _stored_architecture(path: Path) -> str | None:
 
 
 def _random(
-    plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits, seed: int
-) -> tuple[str, ...]:
-    """Different random architectures for the budget of one search."""
+    plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits, *, seed: int
+) -> tuple[tuple[str, ...], float]:
+    """Different random architectures, and the share of a search's cost that training them takes."""
     if not settings.train or settings.random == 0:
-        return ()
+        return (), 0.0
     rng = np.random.default_rng([seed, streams.BASELINE])
     drawn = _different(family.space.sample(4 * MOST_RANDOM, rng))
+    costs = np.cumsum(training_cost(family, splits, drawn, epochs=plan.training.epochs))
+    budget = search_cost(family, splits, plan.recipe)
     count = settings.random
     if count is None:
-        costs = np.cumsum(training_cost(family, splits, drawn, epochs=plan.training.epochs))
-        paid = int((costs <= search_cost(family, splits, plan.recipe)).sum())
-        count = min(max(paid, FEWEST_RANDOM), MOST_RANDOM)
-    return tuple(family.space.format(code) for code in drawn[:count])
+        count = min(max(int((costs <= budget).sum()), FEWEST_RANDOM), MOST_RANDOM)
+    count = min(count, len(drawn))
+    return tuple(family.space.format(code) for code in drawn[:count]), float(costs[count - 1] / budget)
 
 
 def _different(codes: Codes) -> Codes:

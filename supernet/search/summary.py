@@ -121,6 +121,7 @@ def _search_entry(
         "search_cpu_seconds": sum(record.cpu_seconds for record in each.records),
         "trained": trained(each.architecture),
         "random": _random_entry([(text, trained(text)) for text in each.random]),
+        "random_cost": each.random_cost,
         "table": _table_entry(table, code),
     }
 
@@ -142,7 +143,10 @@ def _random_entry(trained: Sequence[tuple[str, dict[str, float | None] | None]])
 def _table_entry(table: Evaluator | None, code: Any) -> dict[str, Any] | None:
     if table is None:
         return None
-    accuracies = [name for name, metric in table.metrics.items() if metric.unit == "%"]
+    # Means over trainings, not the single ones (".../seed0").
+    accuracies = [
+        name for name, metric in table.metrics.items() if metric.unit == "%" and "/seed" not in name
+    ]
     answer = table.evaluate(code, metrics=accuracies)
     return {
         "name": table.name,

@@ -62,7 +62,7 @@ def test_learning_rate_is_a_cosine() -> None:
 def test_changes_and_presets() -> None:
     recipe = load_recipe("milenas", preset="small", changes={"epochs": "3", "update.mixing": "0.25"})
     assert recipe.search.epochs == 3
-    assert recipe.search.batch == 32
+    assert recipe.search.batch == 64
     assert recipe.update.mixing == 0.25
     assert recipe.search.size_stop
 
