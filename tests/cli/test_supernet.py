@@ -1,0 +1,106 @@
+"""`crlso supernet`: search, resume, shared weights as a benchmark, mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from crlso.cli.main import app
+
+SMALL = ["--space", "nasbench201", "--limit", "64,64,64", "--set", "epochs=2", "--set", "batch=32"]
+TRAINED = ["--set", "training.epochs=1", "--channels", "4", "--random", "2", "--jobs", "1"]
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(words))
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    out = tmp_path_factory.mktemp("supernet") / "run"
+    status, text = run("supernet", "search", *SMALL, *TRAINED, "--json", "--out", str(out))
+    assert status == 0, text
+    return out, json.loads(text)
+
+
+def test_a_search_leaves_what_it_found(searched: tuple[Path, dict[str, object]]) -> None:
+    out, summary = searched
+    assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == summary
+    (entry,) = summary["searches"]  # type: ignore[misc]
+    assert entry["random"]["n"] == 2
+    assert 0 <= entry["trained"]["test_accuracy"] <= 100
+    # The derived cell's accuracy of the real table.
+    assert (
+        0
+        < entry["table"]["values"]["cifar10/valid_accuracy@200"]
+        <= entry["table"]["best"]["cifar10/valid_accuracy@200"]
+    )
+    assert len((out / "seeds/0/epochs.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_the_same_command_does_nothing_again(searched: tuple[Path, dict[str, object]]) -> None:
+    out, summary = searched
+    status, text = run("supernet", "search", *SMALL, *TRAINED, "--out", str(out))
+    assert status == 0
+    assert "epoch 1/2" not in text
+    entry = summary["searches"][0]  # type: ignore[index]
+    assert entry["architecture"] in text
+
+
+@pytest.mark.parametrize("method", ["local", "random"])
+def test_its_weights_are_a_benchmark(
+    searched: tuple[Path, dict[str, object]], tmp_path: Path, method: str
+) -> None:
+    metric = ["--metric", "digits/shared_valid_accuracy", "--report", "digits/shared_test_accuracy"]
+    status, text = run(
+        "search", "--bench", f"shared:{searched[0]}", *metric, "--method", method, "--budget", "4", "--json"
+    )
+    assert status == 0, text
+    assert json.loads(text)["evaluations"] == 4
+
+
+def test_other_settings_are_refused(searched: tuple[Path, dict[str, object]]) -> None:
+    status, text = run(
+        "supernet", "search", *SMALL, *TRAINED, "--recipe", "milenas", "--out", str(searched[0])
+    )
+    assert status == 2
+    assert "holds a run of other settings" in text
+    assert len(text.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--recipe", "none"], "unknown recipe 'none'"),
+        (["--data", "nothing"], "no data set"),
+        (["--space", "toy64"], "networks"),
+        (["--set", "epochs"], "write KEY=VALUE"),
+        (["--set", "epoch=3"], "'epoch'"),
+        (["--set", "batch=5000"], "more than the data has"),
+        (["--device", "tpu"], "choose cpu, cuda"),
+        (["--random", "x"], "write a number, or same-cost"),
+        (["--stages", "3"], "have no stages"),
+        (["--preset", "large"], "preset"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+    status, text = run("supernet", "search", "--out", str(tmp_path / "run"), *words)
+    assert status == 2, text
+    assert said in text
+    assert len(text.strip().splitlines()) == 1
+
+
+def test_no_supernet_there(tmp_path: Path) -> None:
+    status, text = run("search", "--bench", f"shared:{tmp_path}", "--metric", "x")
+    assert status == 2
+    assert "no directory of `crlso supernet search`" in text
+
+
+def test_recipes_are_listed() -> None:
+    status, text = run("supernet", "recipes")
+    assert status == 0
+    assert "darts_2nd_exact" in text
