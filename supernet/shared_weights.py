@@ -18,7 +18,8 @@ from crlso.runs.files import disk_errors
 from crlso.spaces.codes import as_codes
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
-from supernet.networks import Classifier, NetworkFamily, Supernet
+from supernet.networks import Classifier, NetworkFamily
+from supernet.networks.supernet import Supernet
 from supernet.processes import Processes
 from supernet.search.loop import Search
 from supernet.search.run import read_plan, read_state, seeds_of

@@ -12,21 +12,21 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from crlso.errors import UserError
+from crlso.errors import RunError, UserError
 from crlso.protocols import FloatArray
-from supernet.data.splits import Part, Splits
+from supernet.data.augmentations import named
+from supernet.data.resident import Resident
+from supernet.data.splits import Splits
 from supernet.networks.classifier import Classifier
-
-Augmentation = Literal["none", "shift"]
 
 MOST_EPOCHS = 100_000
 _EVALUATION_BATCH = 1000
@@ -44,9 +44,8 @@ class TrainSettings:
         nesterov: Nesterov's form of the momentum.
         weight_decay: L2 penalty on all weights.
         label_smoothing: Share of the target spread over all classes (training loss only).
-        augmentation: ``shift``: every training image is moved by up to ``shift`` pixels in each direction,
-            black (pixel value 0) comes in from the border; ``none``: images as they are.
-        shift: Pixels, for that augmentation.
+        augmentation: What is done to training images, see :func:`supernet.data.augmentations.named`:
+            ``none``, ``shift:2``, ``crop_flip+cutout``, ...
         final_learning_rate: Where the cosine would end after the last step.
         clip: Largest 2-norm of the gradient of all weights together; longer ones are shortened to it. 0: no
             limit. (DARTS: 5.)
@@ -62,8 +61,7 @@ class TrainSettings:
     nesterov: bool = True
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    augmentation: Augmentation = "none"
-    shift: int = 1
+    augmentation: str = "none"
     final_learning_rate: float = 0.0
     clip: float = 0.0
     drop_path: float = 0.0
@@ -80,8 +78,7 @@ class TrainSettings:
             raise UserError("momentum and label_smoothing must lie in [0, 1), weight_decay be 0 or more")
         if self.nesterov and self.momentum == 0:
             raise UserError("nesterov needs a momentum; set nesterov to false for plain gradient descent")
-        if self.augmentation not in ("none", "shift") or self.shift < 0:
-            raise UserError(f"augmentation must be none or shift (by 0 or more), got {self.augmentation!r}")
+        named(self.augmentation)  # refuses unknown ones
         if not 0 <= self.final_learning_rate <= self.learning_rate:
             raise UserError(
                 f"final_learning_rate must lie between 0 and learning_rate ({self.learning_rate}), got"
@@ -118,58 +115,9 @@ class Trained:
     failed: bool
 
 
+STATE_FORMAT = 1
 CURVES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
 """Names of :attr:`Trained.curves`."""
-
-
-@final
-class _Resident:
-    """A part of a data set on the device; pixels stay bytes and are normalised batch by batch."""
-
-    def __init__(self, part: Part, splits: Splits, device: torch.device) -> None:
-        shape = (1, -1, 1, 1)
-        # A copy: torch does not know read-only arrays and would warn.
-        self.images = torch.from_numpy(part.images.copy()).to(device)
-        self.labels = torch.from_numpy(part.labels.copy()).to(device)
-        self._mean = _column(splits.mean, device).view(shape)
-        self._scale = _column(1 / splits.deviation, device).view(shape)
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """``[n, c, h, w]`` bytes to float32 of mean 0 and deviation 1 per channel, over the training part."""
-        scaled = (pixels.float() - self._mean) * self._scale
-        return scaled.contiguous(memory_format=torch.channels_last)
-
-
-def _column(values: FloatArray, device: torch.device) -> Tensor:
-    return torch.from_numpy(values).float().to(device)
-
-
-def train(
-    network: Classifier,
-    splits: Splits,
-    settings: TrainSettings,
-    *,
-    device: torch.device,
-    generator: torch.Generator,
-) -> Trained:
-    """Trains a network in place.
-
-    On a CPU it works on one thread: the same generator state then gives the same result bit for bit, and
-    several trainings at a time use the machine better.
-
-    Args:
-        network: Must lie on the device.
-        splits: The data.
-        settings: The recipe.
-        device: Where to compute.
-        generator: A CPU generator, for the order of the images, the augmentation, and drop-path.
-
-    Raises:
-        UserError: Fewer than two training images.
-    """
-    check_enough(splits)
-    with _one_thread(device):
-        return _train(network, splits, settings, device, generator)
 
 
 def check_enough(splits: Splits) -> None:
@@ -182,84 +130,177 @@ def check_enough(splits: Splits) -> None:
         raise UserError("training needs two images or more, for the normalisation of batches")
 
 
-def _train(
+def train(
     network: Classifier,
     splits: Splits,
     settings: TrainSettings,
+    *,
     device: torch.device,
     generator: torch.Generator,
 ) -> Trained:
-    training, valid, test = (
-        _Resident(part, splits, device) for part in (splits.train, splits.valid, splits.test)
-    )
-    # Channels next to each other in memory: a step of small networks takes half to four fifths of the time.
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=True,  # one kernel for all weights
-    )
-    drops = _derived(generator, device) if settings.drop_path else None
-    curves = {name: np.full(settings.epochs, np.nan) for name in CURVES}
-    for epoch in range(settings.epochs):
-        start = time.perf_counter()
-        loss, accuracy = _epoch(
-            network, training, optimizer, settings, epoch=epoch, generator=generator, drops=drops
+    """Trains a network in place, from beginning to end: see :class:`Training`."""
+    training = Training(network, splits, settings, device=device, generator=generator)
+    while not training.finished:
+        training.run_epoch()
+    return training.result()
+
+
+@final
+class Training:
+    """The training of one network, which can go on bit for bit from the end of any epoch.
+
+    On a CPU it works on one thread: the same generator state then gives the same result bit for bit, and
+    several trainings at a time use the machine better.
+
+    Args:
+        network: Changed in place; must lie on the device.
+        splits: The data.
+        settings: The recipe.
+        device: Where to compute.
+        generator: A CPU generator, for the order of the images, the augmentation, and drop-path.
+
+    Attributes:
+        epoch: Epochs done.
+        curves: As of :class:`Trained`; NaN for epochs to come.
+        failed: A loss was not a finite number; the training is over.
+
+    Raises:
+        UserError: Fewer than two training images.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        splits: Splits,
+        settings: TrainSettings,
+        *,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> None:
+        check_enough(splits)
+        self.network = network
+        self.settings = settings
+        self._train, self._valid, self._test = (
+            Resident(part, splits, device) for part in (splits.train, splits.valid, splits.test)
         )
-        seconds = time.perf_counter() - start
-        valid_loss, valid_accuracy = _measure(network, valid)
+        # Channels next to each other in memory: a step of small networks takes half to four fifths of the
+        # time.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            weight_decay=settings.weight_decay,
+            fused=True,  # one kernel for all weights
+        )
+        self._device = device
+        self._augmentation = named(settings.augmentation)
+        self._generator = generator
+        # What a step draws is drawn where it is used; on a CPU all of it comes from one generator.
+        self._draws = generator if device.type == "cpu" else _derived(generator, device)
+        self._drops = _derived(generator, device) if settings.drop_path else None
+        self.epoch = 0
+        self.curves = {name: np.full(settings.epochs, np.nan) for name in CURVES}
+        self.failed = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to do."""
+        return self.failed or self.epoch >= self.settings.epochs
+
+    def run_epoch(self) -> None:
+        """One epoch, and the measuring on the validation part."""
+        with _one_thread(self._device):
+            start = time.perf_counter()
+            loss, accuracy = self._epoch()
+            seconds = time.perf_counter() - start
+            valid_loss, valid_accuracy = measure(self.network, self._valid)
         if not math.isfinite(loss) or not math.isfinite(valid_loss):
-            return Trained(curves, math.nan, math.nan, failed=True)
+            self.failed = True
+            return
         measured = (loss, accuracy, valid_loss, valid_accuracy, seconds)
         for name, value in zip(CURVES, measured, strict=True):
-            curves[name][epoch] = value
-    test_loss, test_accuracy = _measure(network, test)
-    return Trained(curves, test_accuracy, test_loss, failed=False)
+            self.curves[name][self.epoch] = value
+        self.epoch += 1
 
+    def result(self) -> Trained:
+        """What came out, with the test part measured."""
+        if self.failed:
+            return Trained(self.curves, math.nan, math.nan, failed=True)
+        with _one_thread(self._device):
+            test_loss, test_accuracy = measure(self.network, self._test)
+        return Trained(self.curves, test_accuracy, test_loss, failed=False)
 
-def _epoch(
-    network: Classifier,
-    data: _Resident,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainSettings,
-    *,
-    epoch: int,
-    generator: torch.Generator,
-    drops: torch.Generator | None,
-) -> tuple[float, float]:
-    """One pass; returns mean loss and accuracy in % over its steps."""
-    network.train()
-    count = len(data.labels)
-    order = torch.randperm(count, generator=generator).to(data.images.device)
-    batches = order.tensor_split(math.ceil(count / settings.batch))
-    drop_path = settings.drop_path * epoch / settings.epochs
-    # Added up on the device: reading a number off it would make it wait in every step.
-    total = torch.zeros((), device=data.images.device)
-    correct = torch.zeros((), device=data.images.device)
-    for step, rows in enumerate(batches):
-        progress = (epoch + step / len(batches)) / settings.epochs
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate_at(progress)
-        pixels, labels = data.images[rows], data.labels[rows]
-        if settings.augmentation == "shift":
-            pixels = shifted(pixels, settings.shift, generator)
-        logits, *auxiliary = network.training_logits(data.normalised(pixels), drop_path, drops)
-        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-        whole = loss
-        for other in auxiliary:
-            second = F.cross_entropy(other, labels, label_smoothing=settings.label_smoothing)
-            whole = whole + settings.auxiliary_weight * second
-        optimizer.zero_grad(set_to_none=True)
-        whole.backward()  # type: ignore[no-untyped-call]
-        if settings.clip:
-            nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-        optimizer.step()
-        total += loss.detach() * len(rows)
-        correct += (logits.detach().argmax(1) == labels).sum()
-    return float(total) / count, 100.0 * float(correct) / count
+    def _epoch(self) -> tuple[float, float]:
+        """One pass; returns mean loss and accuracy in % over its steps."""
+        settings = self.settings
+        self.network.train()
+        count = len(self._train)
+        order = torch.randperm(count, generator=self._generator).to(self._device)
+        batches = order.tensor_split(math.ceil(count / settings.batch))
+        drop_path = settings.drop_path * self.epoch / settings.epochs
+        # Added up on the device: reading a number off it would make it wait in every step.
+        total = torch.zeros((), device=self._device)
+        correct = torch.zeros((), device=self._device)
+        for step, rows in enumerate(batches):
+            progress = (self.epoch + step / len(batches)) / settings.epochs
+            for group in self._optimizer.param_groups:
+                group["lr"] = settings.learning_rate_at(progress)
+            noise = self._augmentation.draw(len(rows), self._train.size, self._draws)
+            images, labels = self._train.batch(rows, self._augmentation, noise)
+            logits, *auxiliary = self.network.training_logits(images, drop_path, self._drops)
+            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+            whole = loss
+            for other in auxiliary:
+                second = F.cross_entropy(other, labels, label_smoothing=settings.label_smoothing)
+                whole = whole + settings.auxiliary_weight * second
+            self._optimizer.zero_grad(set_to_none=True)
+            whole.backward()  # type: ignore[no-untyped-call]
+            if settings.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+            self._optimizer.step()
+            total += loss.detach() * len(rows)
+            correct += (logits.detach().argmax(1) == labels).sum()
+        return float(total) / count, 100.0 * float(correct) / count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors."""
+        generators = (self._generator, self._draws, self._drops)
+        return {
+            "format": STATE_FORMAT,
+            "network": dict(self.network.state_dict()),
+            "optimizer": self._optimizer.state_dict(),
+            "generators": [None if g is None else g.get_state() for g in generators],
+            "epoch": self.epoch,
+            "curves": dict(self.curves),
+            "failed": self.failed,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where :meth:`state_dict` was taken.
+
+        Raises:
+            RunError: The state is of another network, or of another format.
+        """
+        if state.get("format") != STATE_FORMAT:
+            raise RunError(
+                f"the checkpoint has format {state.get('format')}; this version reads {STATE_FORMAT}"
+            )
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise RunError(
+                "the checkpoint holds the weights of another network; choose another directory"
+            ) from error
+        self._optimizer.load_state_dict(state["optimizer"])
+        generators = (self._generator, self._draws, self._drops)
+        for generator, kept in zip(generators, state["generators"], strict=True):
+            if generator is not None:
+                generator.set_state(kept)
+        self.epoch = int(state["epoch"])
+        self.curves = {name: np.array(curve) for name, curve in state["curves"].items()}
+        self.failed = bool(state["failed"])
 
 
 def _derived(generator: torch.Generator, device: torch.device) -> torch.Generator:
@@ -269,10 +310,10 @@ def _derived(generator: torch.Generator, device: torch.device) -> torch.Generato
 
 
 @torch.no_grad()
-def _measure(network: nn.Module, data: _Resident) -> tuple[float, float]:
+def measure(network: nn.Module, data: Resident) -> tuple[float, float]:
     """Mean loss (nats, no label smoothing) and accuracy in %, with running statistics in normalisations."""
     network.eval()
-    count = len(data.labels)
+    count = len(data)
     total = torch.zeros((), device=data.images.device)
     correct = torch.zeros((), device=data.images.device)
     for start in range(0, count, _EVALUATION_BATCH):
@@ -281,29 +322,6 @@ def _measure(network: nn.Module, data: _Resident) -> tuple[float, float]:
         total += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     return float(total) / count, 100.0 * float(correct) / count
-
-
-def shifted(pixels: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Every image moved by its own whole number of pixels; zeros come in from the border.
-
-    Args:
-        pixels: ``[n, c, h, w]``.
-        most: Shifts are uniform from ``-most`` to ``most``, in each direction.
-        generator: A CPU generator.
-    """
-    n, c, h, w = pixels.shape
-    offsets = torch.randint(0, 2 * most + 1, (2, n), generator=generator).to(pixels.device)
-    rows = offsets[0][:, None] + torch.arange(h, device=pixels.device)
-    columns = offsets[1][:, None] + torch.arange(w, device=pixels.device)
-    images = torch.arange(n, device=pixels.device)
-    padded = F.pad(pixels, (most, most, most, most))
-    channels = torch.arange(c, device=pixels.device)
-    return padded[
-        images[:, None, None, None],
-        channels[None, :, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
 
 
 @contextlib.contextmanager

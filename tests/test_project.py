@@ -135,10 +135,12 @@ def loaded(module: str, *suspects: str) -> str:
     [
         "crlso.spaces",
         "crlso.protocols",
+        "crlso.formats.pickles",
         "crlso.runs.files",
         "crlso.search",
         "benchmarks",
         "supernet",
+        "supernet.data",
         "crlso.cli.main",
     ],
 )

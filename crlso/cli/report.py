@@ -18,7 +18,10 @@ FILE_NAME = "report.html"
 
 def report(
     dirs: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Directories of `crlso search` or `crlso compare`.")
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", help="Directories of `crlso search`, `crlso compare`, `crlso supernet search`."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -37,16 +40,17 @@ def report(
     with user_errors():
         from crlso.report.build import make_page, read_all, write_page
         from crlso.report.page import as_plain
+        from crlso.report.reading import Run
 
         runs = read_all(dirs)
-        names = dict.fromkeys(run.bench for run in runs)
+        names = dict.fromkeys(run.bench for run in runs if isinstance(run, Run))
         evaluators, notes = _evaluators(list(names), bench or [])
         page = make_page(runs, evaluator=evaluators, notes=notes)
         file = write_page(page, out if out is not None else dirs[0] / FILE_NAME)
         if json:
             print_json({"report": str(file), **as_plain(page)})
             return
-        for study in page.studies:
+        for study in page.sections:
             for sentence in (*study.summary, *study.verdicts, *study.notes):
                 typer.echo(sentence)
         for note in notes:

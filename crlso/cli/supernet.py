@@ -173,7 +173,6 @@ def _plan(
     method = load_recipe(recipe, preset=preset, changes=own)
     found = get_space(space)
     from supernet.data import SplitSettings
-
     from supernet.search.plan import SEARCH_FRACTIONS, SearchPlan, data_plan, sizes_of, training_of
 
     return SearchPlan(

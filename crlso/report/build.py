@@ -10,6 +10,8 @@ from crlso.protocols import Evaluator, SearchSpace
 from crlso.report.page import Page, footer, render, study_page, title
 from crlso.report.reading import WANTED, Run, read_directory
 from crlso.report.studies import Study, group
+from crlso.report.supernet_page import supernet_pages
+from crlso.report.supernet_reading import SupernetRun, is_supernet_directory, read_supernet
 from crlso.runs.files import disk_errors, write_aside
 from crlso.spaces import BUILT_IN, get_space
 
@@ -21,10 +23,11 @@ def build(
     evaluator: Evaluator | Mapping[str, Evaluator] | None = None,
     space: SearchSpace | None = None,
 ) -> Path:
-    """Make one self-contained HTML file from search and compare directories.
+    """Make one self-contained HTML file from the directories of searches, comparisons and supernet searches.
 
     Args:
-        dirs: Run directories; those on the same benchmark and metric share one set of plots.
+        dirs: Run directories; those on the same benchmark and metric share one set of plots, and every
+            supernet search has a part of the page.
         out: The file to write; missing folders are made.
         evaluator: Knows units, the optimum and the true values behind the latent space's points. One
             evaluator serves the runs on the benchmark of its name (all runs, if they are on one benchmark);
@@ -58,7 +61,7 @@ def write_page(page: Page, out: Path) -> Path:
 
 
 def make_page(
-    runs: Sequence[Run],
+    runs: Sequence[Run | SupernetRun],
     *,
     evaluator: Evaluator | Mapping[str, Evaluator] | None = None,
     space: SearchSpace | None = None,
@@ -72,17 +75,20 @@ def make_page(
         space: As of :func:`build`.
         notes: Sentences that stand on top of the page.
     """
-    known = _by_bench(runs, evaluator)
-    studies = group(runs, known)
+    searches = [run for run in runs if isinstance(run, Run)]
+    supernets = [run for run in runs if isinstance(run, SupernetRun)]
+    known = _by_bench(searches, evaluator)
+    studies = group(searches, known)
     pages = []
     for number, study in enumerate(studies, start=1):
         own = known.get(study.bench)
         drawn = own.space if own is not None else space or _built_in_space(study)
         pages.append(study_page(study, f"study-{number}", own, drawn))
-    return Page(title(studies), tuple(notes), tuple(pages), footer())
+    heading = title(studies, supernets)
+    return Page(heading, tuple(notes), tuple(pages), footer(), supernet_pages(supernets))
 
 
-def read_all(dirs: Sequence[Path]) -> tuple[Run, ...]:
+def read_all(dirs: Sequence[Path]) -> tuple[Run | SupernetRun, ...]:
     """The runs of all directories; a directory given twice counts once.
 
     Raises:
@@ -92,7 +98,11 @@ def read_all(dirs: Sequence[Path]) -> tuple[Run, ...]:
     if not dirs:
         raise UserError(f"no directory; {WANTED}")
     once = {path.resolve(): path for path in reversed(dirs)}
-    return tuple(run for path in reversed(once.values()) for run in read_directory(path))
+    return tuple(run for path in reversed(once.values()) for run in _read(path))
+
+
+def _read(path: Path) -> tuple[Run | SupernetRun, ...]:
+    return (read_supernet(path),) if is_supernet_directory(path) else read_directory(path)
 
 
 def _built_in_space(study: Study) -> SearchSpace | None:

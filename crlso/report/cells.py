@@ -59,7 +59,7 @@ def cell_cards(
     cards = []
     for place in sorted(set(wanted)):
         runs = ranked[place]
-        drawing = _drawing(runs[0].arch or "", space)
+        drawing = drawing_of(runs[0].arch or "", space)
         first, regret = runs[0], study.regret(runs[0].value)
         cards.append(
             CellCard(
@@ -97,7 +97,7 @@ def who_found(study: Study, runs: list[Run]) -> str:
     return listing(parts)
 
 
-def _drawing(arch: str, space: SearchSpace | None) -> Drawing | None:
+def drawing_of(arch: str, space: SearchSpace | None) -> Drawing | None:
     """The drawing, None where the space is unknown or does not have this architecture."""
     if space is None:
         return None

@@ -24,17 +24,19 @@ class Fields:
         file: The file, for messages.
         values: What it holds.
         prefix: Where in the file ``values`` stand, for messages.
+        remedy: What to do about a wrong entry, for messages.
     """
 
-    def __init__(self, file: Path, values: Mapping[str, Any], prefix: str = "") -> None:
+    def __init__(self, file: Path, values: Mapping[str, Any], prefix: str = "", remedy: str = REMEDY) -> None:
         self.file = file
         self.values = values
         self._prefix = prefix
+        self._remedy = remedy
 
     def bad(self, key: str, wanted: str) -> RunError:
         """The error for an entry that is not what it should be."""
         found = "is missing" if key not in self.values else f"should be {wanted}"
-        return RunError(f"{self.file}: {self._prefix + key!r} {found}; {REMEDY}")
+        return RunError(f"{self.file}: {self._prefix + key!r} {found}; {self._remedy}")
 
     def text(self, key: str) -> str:
         """A text."""
@@ -53,6 +55,13 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.bad(key, "a whole number")
         return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, at least one."""
+        values = self.values.get(key)
+        if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+            raise self.bad(key, "a list of texts")
+        return tuple(values)
 
     def wholes(self, key: str) -> list[int]:
         """A list of whole numbers."""
@@ -87,7 +96,7 @@ class Fields:
         value = {} if self.values.get(key) is None else self.values[key]
         if not isinstance(value, Mapping):
             raise self.bad(key, "an object")
-        return Fields(self.file, value, f"{self._prefix}{key}.")
+        return Fields(self.file, value, f"{self._prefix}{key}.", self._remedy)
 
 
 def read_json(file: Path) -> Fields | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from markupsafe import Markup
 
 import crlso
@@ -19,21 +18,16 @@ from crlso.report.cells import CellCard, cell_cards
 from crlso.report.curve_figures import curves_figure
 from crlso.report.figures import Figure, training_figures
 from crlso.report.reading import read_trials
+from crlso.report.settings_block import Settings, settings_block
 from crlso.report.studies import Study
 from crlso.report.summary import Fact, best_run, facts, notes, summary
+from crlso.report.supernet_page import SupernetPage, supernet_as_plain
+from crlso.report.supernet_reading import SupernetRun
+from crlso.report.supernet_summary import title as supernet_title
 from crlso.report.tables import Table, tables
 from crlso.report.text import listing
 from crlso.report.verdicts import EXPLANATION, verdicts
 from crlso.report.views import LatentView, latent_views, with_diagnostics
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of one run or comparison, as YAML."""
-
-    title: str
-    path: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +62,12 @@ class Page:
     notes: tuple[str, ...]
     studies: tuple[StudyPage, ...]
     footer: str
+    supernets: tuple[SupernetPage, ...] = ()
+
+    @property
+    def sections(self) -> tuple[StudyPage | SupernetPage, ...]:
+        """All that has a heading of its own."""
+        return (*self.studies, *self.supernets)
 
 
 def study_page(study: Study, key: str, evaluator: Evaluator | None, space: SearchSpace | None) -> StudyPage:
@@ -114,7 +114,7 @@ def render(page: Page) -> str:
     )
     return environment.get_template("page.html.j2").render(
         page=page,
-        style=_asset("page.css"),
+        style=_asset("page.css") + (_asset("supernet.css") if page.supernets else ""),
         script=_asset("page.js"),
         plotly=Markup(get_plotlyjs()),
         data=_json,
@@ -166,8 +166,7 @@ def _settings(study: Study) -> tuple[Settings, ...]:
             name = (
                 f"Comparison {run.source.resolve().name}" if compared else f"{series.label}, seed {run.seed}"
             )
-            text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-            blocks[file] = Settings(name, str(file), text)
+            blocks[file] = settings_block(name, file, run.config)
     return tuple(blocks.values())
 
 
@@ -178,16 +177,17 @@ def footer() -> str:
     )
 
 
-def title(studies: Sequence[Study]) -> str:
+def title(studies: Sequence[Study], supernets: Sequence[SupernetRun] = ()) -> str:
     """Heading of the page."""
-    if len(studies) == 1:
-        return f"{studies[0].bench}: {studies[0].metric}"
-    return f"{len(studies)} studies on {listing(list(dict.fromkeys(study.bench for study in studies)))}"
+    if len(studies) + len(supernets) == 1:
+        return f"{studies[0].bench}: {studies[0].metric}" if studies else supernet_title(supernets[0])
+    places = [study.bench for study in studies] + [run.space.name for run in supernets]
+    return f"{len(studies) + len(supernets)} studies on {listing(list(dict.fromkeys(places)))}"
 
 
 def as_plain(page: Page) -> dict[str, Any]:
     """What the page says, for machines: facts, sentences and tables."""
-    return {
+    plain: dict[str, Any] = {
         "title": page.title,
         "notes": list(page.notes),
         "studies": [
@@ -204,3 +204,6 @@ def as_plain(page: Page) -> dict[str, Any]:
             for study in page.studies
         ],
     }
+    if page.supernets:
+        plain["supernets"] = [supernet_as_plain(supernet) for supernet in page.supernets]
+    return plain

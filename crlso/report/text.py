@@ -58,9 +58,9 @@ def with_unit(text: str, unit: str) -> str:
     return f"{text}{NO_BREAK_SPACE}{unit}" if unit and text != DASH else text
 
 
-def count(n: int, one: str) -> str:
-    """``1 seed``, ``30 seeds``."""
-    return f"{n} {one if n == 1 else one + 's'}"
+def count(n: int, one: str, several: str = "") -> str:
+    """``1 seed``, ``30 seeds``; ``several`` where the plural is not made with an s."""
+    return f"{n} {one if n == 1 else several or one + 's'}"
 
 
 def listing(words: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ held as RGB bytes in one array. Decoding is Pillow's, an optional package.
 
 from __future__ import annotations
 
+import importlib
 import os
 import struct
 import zlib
@@ -139,7 +140,7 @@ def _decoded(files: list[Path], size: int) -> NDArray[np.uint8]:
 def _decoder(size: int) -> Callable[[Path], NDArray[np.uint8]]:
     """A function from a file to ``[3, size, size]``."""
     try:
-        from PIL import Image
+        Image = importlib.import_module("PIL.Image")
     except ImportError as error:
         raise UserError("pictures are decoded with Pillow: pip install 'crlso[images]'") from error
 

@@ -202,6 +202,11 @@ class DARTSFamily(NetworkFamily):
             entries[:, node, 1:] = np.take_along_axis(best[:, own], chosen, axis=1)
         return entries.reshape(-1)
 
+    @property
+    def node_inputs(self) -> int:
+        """2, which never carry ``none``."""
+        return 2
+
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
         """In the normal and the reduction cell, 0 to 8 each; a skip connection of stride 2 is none."""
         return self._numbers(code, [BUILDABLE[name].dense > 0 for name in OPERATIONS])
@@ -341,6 +346,11 @@ class EdgeCellFamily(NetworkFamily):
         """
         code: Code = _on_host(self, shares)[0].argmax(axis=1).astype(CODE_DTYPE)
         return code
+
+    @property
+    def node_inputs(self) -> None:
+        """All."""
+        return None
 
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
         """On all edges, whether the output depends on them or not."""

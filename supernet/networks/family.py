@@ -129,6 +129,11 @@ class NetworkFamily(ABC):
     def strongest(self, shares: Tensor) -> Code:
         """Code ``[d]`` of the architecture that the mixing shares favour, by the space's published rule."""
 
+    @property
+    @abstractmethod
+    def node_inputs(self) -> int | None:
+        """Edges that a node of a discrete cell has; ``None``: all, of which some may carry ``none``."""
+
     @abstractmethod
     def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
         """Per kind of cell: number of edges with a convolution."""

@@ -161,20 +161,13 @@ def _add_up(space: EdgeCellSpace, codes: ArrayLike, fixed: int, per_operation: l
 
 @final
 class ResidualReduction(nn.Module):
-    """Residual block that halves the image: two 3x3 convolutions beside averaging and a 1x1 convolution.
-
-    Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        style: Its normalisations are those around the cells.
-    """
+    """Residual block that halves the image: two 3x3 convolutions beside averaging and a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, style: Style = TRAINED) -> None:
         super().__init__()
-        around = Style(style.around)
         self.body = nn.Sequential(
-            ReLUConvBN(inputs, outputs, 3, stride=2, style=around),
-            ReLUConvBN(outputs, outputs, 3, style=around),
+            ReLUConvBN(inputs, outputs, 3, stride=2, style=style),
+            ReLUConvBN(outputs, outputs, 3, style=style),
         )
         # Odd sizes are rounded up, as the convolution beside does; for even ones it is the benchmark's block.
         self.shortcut = nn.Sequential(
@@ -225,7 +218,7 @@ class CellNetwork(Classifier):
         body: list[nn.Module] = []
         for stage, width in enumerate(skeleton.widths):
             if stage:
-                body.append(ResidualReduction(skeleton.widths[stage - 1], width, style))
+                body.append(ResidualReduction(skeleton.widths[stage - 1], width, Style(style.around)))
             body += [
                 EdgeCell(space, code, width, skip_unused=skip_unused, style=style)
                 for _ in range(skeleton.cells)

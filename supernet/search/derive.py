@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from crlso.protocols import Code
+from supernet.derivation import Decisions, perturbation
 from supernet.search import streams
 from supernet.search.loop import Search
 
 
-def derive(search: Search) -> NDArray[np.int16]:
+def derive(search: Search) -> Code:
     """Code ``[d]`` by the recipe's derivation.
 
-    ``perturbation`` lets the weights settle in between, so that the search can not go on afterwards from
-    memory; its checkpoint stays what it was.
+    Where the guard stopped a search because it collapsed, ``strongest`` gives the architecture of the last
+    epoch without a warning, if there is one. ``perturbation`` lets the weights settle between its decisions
+    (the search's checkpoint stays what it was); it looks at the state as it is.
     """
-    chosen = search.recipe.derivation
-    if chosen.kind == "strongest":
+    family = search.family
+    if search.recipe.derivation.kind == "strongest":
+        sound = [record for record in search.records if not record.warnings]
+        if search.stopped and search.records[-1].warnings and sound:
+            return family.space.parse(sound[-1].architecture)
         return search.derived()
-    from supernet.derivation import perturbation
-
-    rng = np.random.default_rng([search.seed, streams.DERIVATION])
+    places = itertools.count()
 
     def measure(mixing: Tensor) -> float:
         return search.measure(mixing)[1]
 
-    def finetune(mask: Tensor) -> None:
-        search.finetune(mask, steps=chosen.finetune_steps)
+    def finetune(decisions: Decisions) -> None:
+        mixing = decisions.apply(search.shares)
+        search.finetune(mixing, steps=search.recipe.derivation.finetune_steps, place=next(places))
 
-    family = search.family
-    shares = perturbation(
-        measure,
-        finetune,
-        shares=search.shares,
-        edges=family.edges,
-        operations=family.operations,
-        keep=family.kept_edges,
-        rng=rng,
+    every = range(len(family.operations))
+    chosen = perturbation(
+        lambda: search.shares,
+        family.edges,
+        measure=measure,
+        finetune=finetune,
+        rng=np.random.default_rng([search.seed, streams.DERIVATION]),
+        # A node that keeps few edges has no use for one that carries nothing.
+        kept=[i for i in every if family.node_inputs is None or family.operations[i] != "none"],
+        inputs=family.node_inputs,
     )
-    return family.strongest(torch.as_tensor(shares))
+    return family.strongest(chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import Code
-from supernet.data.augmentation import named
+from supernet.data.augmentation import rows_of
+from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
 from supernet.networks import NetworkFamily
@@ -25,6 +27,7 @@ from supernet.processes import Processes
 from supernet.recipe import Recipe
 from supernet.relaxation import Gumbel, entropy
 from supernet.search import streams
+from supernet.search.collapse import Guard, judge
 from supernet.search.record import EpochRecord
 from supernet.update_rules import Batch, Problem, virtual_step
 
@@ -76,7 +79,7 @@ class Search:
         self._train, self._valid = (
             Resident(part, splits, device, dtype=processes.dtype) for part in (splits.train, splits.valid)
         )
-        self._augment = named(settings.augmentation)
+        self._augmentation = named(settings.augmentation)
         self._problem = self._build_problem()
         self._weights = torch.optim.SGD(
             self.network.parameters(),
@@ -94,8 +97,11 @@ class Search:
             fused=True,
         )
         self._generator = torch.Generator(device)
+        stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
+        self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
         self.epoch = 0
         self.step = 0
+        self.stopped = False
         self.records: list[EpochRecord] = []
         self.history: list[NDArray[np.float32]] = [self._shares_now()]
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -128,8 +134,8 @@ class Search:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done."""
-        return self.epoch >= self.settings.epochs
+        """Whether all epochs are done, or the guard ended the search."""
+        return self.stopped or self.epoch >= self.settings.epochs
 
     @property
     def shares(self) -> Tensor:
@@ -205,11 +211,10 @@ class Search:
             self.relaxation.anneal(self.recipe.relaxation.temperature_at(self.epoch, self.settings.epochs))
 
     def _batch(self, part: Resident, rows: Tensor) -> Batch:
-        noise = self._augment.draw(len(rows), part.size, self._generator)
-        own = rows[self._rows]
-        pixels = self._augment.apply(part.images[own], self._augment.share(noise, self._rows))
-        images = part.normalised(pixels)
-        return Batch(images, part.labels[own])
+        """This process' share of a batch; random numbers are drawn for all of it."""
+        noise = self._augmentation.draw(len(rows), part.size, self._generator)
+        own = self._rows
+        return Batch(*part.batch(rows[own], self._augmentation, rows_of(noise, own.start, own.stop)))
 
     def end_epoch(self) -> EpochRecord:
         """Measures the supernet and goes to the next epoch.
@@ -238,6 +243,10 @@ class Search:
             cpu_seconds=cpu_seconds,
             seconds=seconds,
         )
+        verdict = judge([*self.records, record], self._guard)
+        if self.settings.guard != "off":
+            record = replace(record, warnings=verdict.warnings)
+        self.stopped = verdict.stop
         self.records.append(record)
         self.history.append(self._shares_now())
         self.epoch += 1
@@ -332,6 +341,7 @@ class Search:
             "architecture_optimizer": self._architecture.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "stopped": self.stopped,
             "sums": self.sums,
             "records": [record.to_dict() for record in self.records],
             "history": np.stack(self.history),
@@ -364,6 +374,7 @@ class Search:
         self._weights.load_state_dict(state["weights_optimizer"])
         self._architecture.load_state_dict(state["architecture_optimizer"])
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self.stopped = bool(state["stopped"])
         self.sums.copy_(state["sums"])
         self.records = [EpochRecord.from_dict(record) for record in state["records"]]
         self.history = list(state["history"])

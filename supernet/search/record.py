@@ -27,6 +27,7 @@ class EpochRecord:
         learning_rate: Of the weights.
         cpu_seconds: CPU time of the epoch, all threads.
         seconds: Time of the epoch.
+        warnings: Signs of a collapse, a line each (:mod:`supernet.search.collapse`).
     """
 
     epoch: int
@@ -42,6 +43,7 @@ class EpochRecord:
     learning_rate: float
     cpu_seconds: float
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -52,7 +54,10 @@ class EpochRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**values)
 
     def scalars(self, kinds: tuple[str, ...]) -> Iterator[tuple[str, float]]:
         """Tags and values for TensorBoard."""

@@ -71,13 +71,13 @@ class Found:
         seed: Of the search.
         architecture: Its text.
         random: Texts of the random architectures that it is compared with.
-        records: Its epochs, as plain data.
+        records: Its epochs.
     """
 
     seed: int
     architecture: str
     random: tuple[str, ...]
-    records: tuple[dict[str, Any], ...]
+    records: tuple[EpochRecord, ...]
 
 
 def run_search(
@@ -180,7 +180,7 @@ class _Work:
     progress: bool
     say: Callable[[str], None]
 
-    def search(self, seed: int) -> tuple[str, tuple[dict[str, Any], ...]]:
+    def search(self, seed: int) -> tuple[str, tuple[EpochRecord, ...]]:
         """Text of the derived architecture and the epochs of one search, taken up where it was left."""
         first = self.processes.rank == 0
         folder = SeedDirectory(seed_path(self.out, seed), writes=first)
@@ -194,6 +194,7 @@ class _Work:
                 if record is not None and first:
                     note = f"epoch {record.epoch}: valid {record.valid_accuracy:.1f} %"
                     self.say(_epoch_line(seed, search.settings.epochs, record))
+                    self._warn(seed, search)
                 advance(search.epoch * search.steps + search.step, note)
         stored = folder.path / DERIVED
         text = _stored_architecture(stored)
@@ -201,7 +202,16 @@ class _Work:
             text = self.family.space.format(derive(search))
             if first:
                 write_json(stored, {"architecture": text, "rule": self.plan.recipe.derivation.kind})
-        return text, tuple(record.to_dict() for record in search.records)
+        return text, tuple(search.records)
+
+    def _warn(self, seed: int, search: Search) -> None:
+        """Says that a search collapses when it begins to, not in every epoch in which it goes on."""
+        *earlier, last = search.records
+        if last.warnings and not (earlier and earlier[-1].warnings):
+            for warning in last.warnings:
+                self.say(f"seed {seed}: warning: {warning}")
+        if search.stopped:
+            self.say(f"seed {seed}: stopped after epoch {last.epoch}")
 
 
 def _epoch_line(seed: int, epochs: int, record: EpochRecord) -> str:

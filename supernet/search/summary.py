@@ -13,6 +13,7 @@ from crlso.runs.trainings import Training
 from crlso.runs.trials import finite
 from supernet.data.splits import Splits
 from supernet.networks import NetworkFamily
+from supernet.search.collapse import best_by_size
 from supernet.search.plan import SearchPlan
 
 if TYPE_CHECKING:
@@ -105,9 +106,19 @@ def _search_entry(
         "architecture": each.architecture,
         "params": float(family.parameters(code)[0]) / 1e6,
         "flops": float(family.multiplications(code)[0]) / 1e6,
-        "shared_valid_accuracy": last["valid_accuracy"],
-        "search_seconds": sum(record["seconds"] for record in each.records),
-        "search_cpu_seconds": sum(record["cpu_seconds"] for record in each.records),
+        "shared_valid_accuracy": last.valid_accuracy,
+        "warnings": list(last.warnings),
+        "by_size": [
+            {
+                "convolutions": list(size),
+                "epoch": record.epoch,
+                "shared_valid_accuracy": record.valid_accuracy,
+                "architecture": record.architecture,
+            }
+            for size, record in best_by_size(each.records).items()
+        ],
+        "search_seconds": sum(record.seconds for record in each.records),
+        "search_cpu_seconds": sum(record.cpu_seconds for record in each.records),
         "trained": trained(each.architecture),
         "random": _random_entry([(text, trained(text)) for text in each.random]),
         "table": _table_entry(table, code),

@@ -20,6 +20,7 @@ class SingleLevel(UpdateRule):
     all data; MiLeNAS is equal to it at a mixing of 0.
     """
 
+    passes = 1
     needs_virtual = False
     needs_valid = False
 
@@ -41,6 +42,7 @@ class FirstOrder(UpdateRule):
     afterwards, as in the released code.
     """
 
+    passes = 2
     needs_virtual = False
     needs_valid = True
 
@@ -72,6 +74,7 @@ class MixedLevel(UpdateRule):
         UserError: A negative weight.
     """
 
+    passes = 2
     needs_virtual = False
     needs_valid = True
 

@@ -100,13 +100,11 @@ class Problem:
         self.reference = reference
         self.noise: Tensor | None = None
         self._precision = precision
-        self._functional = self._call
-        self._own: Callable[..., Tensor] = network
-        self._curvature: Callable[..., Tensor] = self._mixed_derivative
-        if compiler is not None:
-            self._functional = compiler(self._call)
-            self._own = lambda images, mixing: self._functional(self.parameters, images, mixing)
-            self._curvature = compiler(self._mixed_derivative)
+        self._compiled = compiler is not None
+        self._functional: Callable[..., Tensor] = compiler(self._call) if compiler else self._call
+        self._second: Callable[..., Tensor] = (
+            compiler(self._mixed_derivative) if compiler else self._mixed_derivative
+        )
 
     def draw(self, generator: torch.Generator | None = None) -> None:
         """Draws the noise of the next step."""
@@ -179,9 +177,10 @@ class Problem:
         reverse), so that no graph of a backward pass is kept.
         """
         weights = tuple(w.detach() for w in self.parameters)
-        product = self._curvature(
-            weights, self.alpha.detach(), (batch.images, batch.labels), direction, self.noise
-        )
+        with self._precision():
+            product = self._second(
+                weights, self.alpha.detach(), (batch.images, batch.labels), direction, self.noise
+            )
         return self.mean([product])[0]
 
     def hessian_product(self, batch: Batch, vector: Tensor) -> Tensor:
@@ -194,22 +193,26 @@ class Problem:
         def gradient(alpha: Tensor) -> Tensor:
             return self._architecture_gradient(weights, alpha, (batch.images, batch.labels), self.noise)
 
-        product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
+        with self._precision():
+            product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
         return self.mean([product])[0]
 
     def _logits(
         self, images: Tensor, weights: Sequence[Tensor] | None, alpha: Tensor | None, precise: bool
     ) -> Tensor:
-        mixing = self.relaxation.shares(self.alpha if alpha is None else alpha, self.noise)
+        at = self.alpha if alpha is None else alpha
         with contextlib.nullcontext() if precise else self._precision():
-            if weights is None:
-                logits = self._own(images, mixing)
+            if weights is None and not self._compiled:
+                logits = self.network(images, self.relaxation.shares(at, self.noise))
             else:
-                logits = self._functional(tuple(weights), images, mixing)
+                logits = self._functional(
+                    self.parameters if weights is None else tuple(weights), at, images, self.noise
+                )
         return _precise(logits)
 
-    def _call(self, weights: Weights, images: Tensor, mixing: Tensor) -> Tensor:
+    def _call(self, weights: Weights, alpha: Tensor, images: Tensor, noise: Tensor | None) -> Tensor:
         named = dict(zip(self.names, weights, strict=True))
+        mixing = self.relaxation.shares(alpha, noise)
         logits: Tensor = torch.func.functional_call(self.network, named, (images, mixing))
         return logits
 
@@ -219,10 +222,7 @@ class Problem:
         images, labels = batch
 
         def loss(alpha: Tensor) -> Tensor:
-            mixing = self.relaxation.shares(alpha, noise)
-            with self._precision():
-                logits = self._call(weights, images, mixing)
-            return F.cross_entropy(_precise(logits), labels)
+            return F.cross_entropy(_precise(self._call(weights, alpha, images, noise)), labels)
 
         gradient: Tensor = torch.func.grad(loss)(alpha)
         return gradient

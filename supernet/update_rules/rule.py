@@ -46,6 +46,11 @@ class UpdateRule(ABC):
     def needs_valid(self) -> bool:
         """Whether :meth:`gradients` looks at the validation batch."""
 
+    @property
+    @abstractmethod
+    def passes(self) -> int:
+        """Passes forward and backward per step, with that of the weights; a tangent counts as another."""
+
     @abstractmethod
     def gradients(
         self, problem: Problem, train: Batch, valid: Batch, virtual: VirtualStep | None = None

@@ -13,6 +13,7 @@ from benchmarks.folders import data_folder
 from crlso.cli.main import app
 from crlso.spaces import get_space
 from tests.report.rundirs import write_compare, write_search
+from tests.report.supernet_dirs import write_supernet
 
 runner = CliRunner()
 
@@ -53,6 +54,30 @@ def test_unknown_bench_is_said_and_goes_on(tmp_path: Path) -> None:
     status, out, _ = run(folder)
     assert status == 0
     assert "The table of 'gone' can not be loaded (unknown benchmark table 'gone'" in out
+
+
+def test_supernet_beside_a_search(tmp_path: Path) -> None:
+    folders = [write_supernet(tmp_path / "s", derived=(95.0,), epochs=2), write_search(tmp_path / "a")]
+    status, out, _ = run(*folders)
+    assert status == 0
+    assert "crlso searched nasbench201" in out
+    assert "darts_1st searched the space darts with shared weights on digits" in out
+    assert "It is not better than the mean of 5 random networks trained alike" in out
+    assert "can not be loaded" not in out
+    status, out, _ = run(*folders, "--json")
+    assert status == 0
+    (supernet,) = json.loads(out)["supernets"]
+    assert supernet["plots"][0] == "supernet-1-loss"
+    assert len(supernet["cells"]) == 1
+
+
+def test_a_damaged_supernet_run_is_one_line(tmp_path: Path) -> None:
+    folder = write_supernet(tmp_path / "s", epochs=2)
+    (folder / "seeds" / "0" / "architecture.npz").write_bytes(b"PK")
+    status, out, err = run(folder)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {folder / 'seeds' / '0' / 'architecture.npz'}: damaged")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "torn"])

@@ -103,7 +103,7 @@ def test_no_bit_of_a_packed_file_can_flip_unnoticed(tmp_path: Path) -> None:
 
 
 def test_missing_and_wrong_files_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="unknown data set 'mnist'; known: cifar10, .*digits, .*idx"):
+    with pytest.raises(UnknownNameError, match=r"unknown data set 'mnist'; known: cifar10, .*digits, .*idx"):
         load("mnist")
     with pytest.raises(UserError, match=r"there is no train-images-idx3-ubyte\[.gz\] in .*apt-get install"):
         load("fashion_mnist", tmp_path)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crlso.errors import UserError
 from supernet.data import find, load
 from tests.benchmarks.mutations import mutated
 
-Image = pytest.importorskip("PIL.Image")
 SIZES = {"a_0.JPEG": (40, 60), "a_1.png": (64, 64), "b_0.jpg": (90, 33), "b_1.png": (16, 16)}
 
 
@@ -89,14 +89,8 @@ def test_layouts_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, real = tree(tmp_path / "shapes"), builtins.__import__
-
-    def absent(name: str, *rest: object) -> object:
-        if name == "PIL":
-            raise ImportError(name)
-        return real(name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    path = tree(tmp_path / "shapes")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(UserError, match=r"decoded with Pillow: pip install 'crlso\[images\]'"):
         find(str(path))
 

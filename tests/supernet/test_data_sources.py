@@ -62,7 +62,7 @@ def test_the_users_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("text", ["", "cifar11", "a\0b", "no/such/path", "~/nowhere-at-all", "x" * 5000])
 def test_neither_name_nor_path(text: str) -> None:
-    with pytest.raises(UserError, match="no data set|name is too long") as caught:
+    with pytest.raises(UserError, match=r"no data set|name is too long") as caught:
         find(text)
     assert "\n" not in str(caught.value)
 

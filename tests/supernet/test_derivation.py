@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from crlso.errors import UserError
+from crlso.spaces import get_space
 from supernet.derivation import Decisions, perturbation
+from supernet.networks.families import family_of
+from supernet.networks.family import ImageTask
 
 # Nodes 2 and 3 between two inputs, 0 and 1.
 EDGES = ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -158,6 +161,31 @@ def test_decisions_are_differentiable() -> None:
     made.sum().backward()
     assert shares.grad is not None
     assert torch.equal(shares.grad.sum(-1) == 0, decided)
+
+
+@pytest.mark.parametrize(("name", "inputs", "first"), [("darts", 2, 1), ("nasbench201", None, 0)])
+def test_the_result_is_an_architecture_of_the_space(name: str, inputs: int | None, first: int) -> None:
+    """What an architecture's own operations are worth most for is that architecture."""
+    space = get_space(name)
+    family = family_of(space, ImageTask(3, (32, 32), 10))
+    rng = np.random.default_rng(0)
+    for code in space.sample(3, rng):
+        target = family.mixing([code])[0]
+        worth = target + 0.1 * torch.rand(target.shape, generator=torch.Generator().manual_seed(0))
+
+        def measure(mixing: Tensor, worth: Tensor = worth) -> float:
+            return float((mixing * worth).sum())
+
+        got = perturbation(
+            lambda target=target: torch.full_like(target, 0.1),
+            family.edges,
+            measure=measure,
+            finetune=ignore,
+            rng=rng,
+            kept=range(first, len(family.operations)),
+            inputs=inputs,
+        )
+        assert family.strongest(got).tolist() == code.tolist()
 
 
 @pytest.mark.parametrize(

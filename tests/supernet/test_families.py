@@ -23,6 +23,7 @@ from supernet.networks import (
     family_of,
 )
 from supernet.networks.darts import edge_stride, preprocessing, stem
+from supernet.networks.normalisation import Style
 from supernet.networks.operations import OPERATIONS
 from supernet.networks.skeleton import ResidualReduction
 from tests.spaces.test_darts import DARTS_V2
@@ -101,7 +102,7 @@ class Everything(nn.Module):
             self.around = nn.ModuleList([style.around(width)])
             for stage in range(family.skeleton.stages):
                 if stage:
-                    add(ResidualReduction(width, 2 * width, style), width, size)
+                    add(ResidualReduction(width, 2 * width, Style(style.around)), width, size)
                     size, width = tuple(-(-side // 2) for side in size), 2 * width
                 for _ in range(family.skeleton.cells):
                     for _ in family.edges:

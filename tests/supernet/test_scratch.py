@@ -17,7 +17,7 @@ from crlso.spaces import EdgeCellSpace, get_space
 from supernet.data import Splits, SplitSettings, load, split
 from supernet.networks import Classifier, DARTSSizes, ImageTask, NetworkFamily, Skeleton, family_of
 from supernet.scratch import SMALL, ScratchTrainer
-from supernet.training import TrainSettings, shifted, train
+from supernet.training import TrainSettings, train
 from tests.spaces.test_darts import DARTS_V2
 
 SPACE = EdgeCellSpace("two", nodes=2, operations=["none", "skip_connect", "nor_conv_3x3"])
@@ -88,7 +88,7 @@ def test_networks_of_darts_learn_too() -> None:
     record = one.train(space.parse(DARTS_V2), epochs=4, seed=0)
     assert record.values["digits/test_accuracy@4"] > 85
     assert one.fingerprint["network"] == "channels 8, cells 3, stem cifar, auxiliary True"
-    assert one.fingerprint["training"].endswith("shift 1, clip 5.0, drop_path 0.1")
+    assert one.fingerprint["training"].endswith("clip 5.0, drop_path 0.1, auxiliary_weight 0.4")
     assert one.fingerprint["space"] == '{"space": "darts"}'
 
 
@@ -106,16 +106,13 @@ def test_drop_path_repeats() -> None:
     assert not same(first, without)
 
 
-def test_settings_that_came_later_leave_fingerprints_as_they_were() -> None:
-    """Texts of the first version, which tables in people's folders hold."""
+def test_the_fingerprint_has_every_setting() -> None:
     fingerprint = trainer().fingerprint
-    assert fingerprint["trainer"] == "crlso.scratch/1"
     assert fingerprint["network"] == "channels 4, cells 1, stages 1"
     assert fingerprint["training"] == (
         "batch 64, learning_rate 0.1, momentum 0.9, nesterov True, weight_decay 0.0005, label_smoothing 0.0,"
-        " augmentation none, shift 1"
+        " augmentation none, final_learning_rate 0.0, clip 0.0, drop_path 0.0, auxiliary_weight 0.4"
     )
-    assert "clip 5.0" in trainer(clip=5.0).fingerprint["training"]
 
 
 def test_divergence_is_a_record() -> None:
@@ -203,20 +200,6 @@ def test_drop_path_grows_from_epoch_to_epoch() -> None:
     settings = TrainSettings(epochs=4, batch=200, drop_path=0.2)
     train(Recorder(), small(), settings, device=CPU, generator=torch.Generator())
     assert seen == pytest.approx([0.0, 0.05, 0.1, 0.15])
-
-
-def test_shifts_move_whole_images() -> None:
-    images = torch.randint(1, 255, (40, 2, 5, 6), dtype=torch.uint8)
-    moved = shifted(images, 1, torch.Generator().manual_seed(0))
-    seen = set()
-    for image, result in zip(images, moved, strict=True):
-        padded = nn.functional.pad(image, (1, 1, 1, 1))
-        found = [
-            (r, c) for r in range(3) for c in range(3) if torch.equal(padded[:, r : r + 5, c : c + 6], result)
-        ]
-        assert len(found) == 1
-        seen.add(found[0])
-    assert len(seen) == 9
 
 
 def test_augmented_trainings_repeat_too() -> None:

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from crlso.errors import UnknownNameError, UserError
-from supernet.collapse import (
+from supernet.search.collapse import (
     Guard,
-    Moment,
     Verdict,
     best_by_size,
     judge,
@@ -18,11 +17,27 @@ from supernet.collapse import (
     sharp_curvature,
     small_model,
 )
+from supernet.search.record import EpochRecord
 
-HERE = Moment(7, "cell", 0.5, skips=(2, 8), convolutions=(6, 1))
+HERE = EpochRecord(
+    epoch=7,
+    train_loss=1.0,
+    train_accuracy=50.0,
+    valid_loss=1.0,
+    valid_accuracy=0.5,
+    entropy=(2.0, 2.0),
+    skips=(2, 8),
+    convolutions=(6, 1),
+    architecture="cell",
+    eigenvalue=None,
+    learning_rate=0.1,
+    cpu_seconds=1.0,
+    seconds=1.0,
+    warnings=(),
+)
 
 
-def measured(values: Sequence[float | None]) -> list[Moment]:
+def measured(values: Sequence[float | None]) -> list[EpochRecord]:
     return [replace(HERE, epoch=epoch, eigenvalue=value) for epoch, value in enumerate(values, start=1)]
 
 
@@ -92,7 +107,7 @@ def test_judge_sees_all_signs() -> None:
 
 def test_best_by_size() -> None:
     history = [
-        replace(HERE, epoch=epoch, convolutions=size, accuracy=accuracy)
+        replace(HERE, epoch=epoch, convolutions=size, valid_accuracy=accuracy)
         for epoch, (size, accuracy) in enumerate(
             [((8, 8), 0.1), ((7, 8), 0.3), ((8, 8), 0.2), ((7, 8), 0.3), ((6, 0), float("nan"))], start=1
         )

@@ -8,31 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from crlso.errors import UnknownNameError, UserError
+from supernet.search.record import EpochRecord
 
 RULES: Final = ("skips", "eigenvalue", "size")
 """Names of the signs: :func:`many_skips`, :func:`sharp_curvature`, :func:`small_model`."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A search at the end of an epoch.
-
-    Attributes:
-        epoch: Counted from 1.
-        genotype: Text of the architecture that would be derived now.
-        accuracy: The supernet's on the validation part.
-        skips: Per kind of cell (normal first): skip connections in that architecture.
-        convolutions: Per kind of cell: convolutions in it.
-        eigenvalue: Dominant eigenvalue of the validation loss's Hessian in the architecture weights; ``None``
-            in an epoch in which it was not measured.
-    """
-
-    epoch: int
-    genotype: str
-    accuracy: float
-    skips: tuple[int, ...]
-    convolutions: tuple[int, ...]
-    eigenvalue: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +60,7 @@ class Verdict:
     stop: bool
 
 
-def judge(history: Sequence[Moment], guard: Guard) -> Verdict:
+def judge(history: Sequence[EpochRecord], guard: Guard) -> Verdict:
     """What the guard says of a search after its last epoch so far; an empty history is fine."""
     if not history:
         return Verdict((), False)
@@ -94,21 +73,21 @@ def judge(history: Sequence[Moment], guard: Guard) -> Verdict:
     return Verdict(tuple(warnings.values()), any(name in warnings for name in guard.stop))
 
 
-def many_skips(moment: Moment, limit: int = 2) -> str | None:
+def many_skips(record: EpochRecord, limit: int = 2) -> str | None:
     """A line if the normal (first) cell has more skip connections than the limit (after DARTS+).
 
     DARTS+ (Liang et al. 2019) stops at two or more, which is a limit of 1; two are common in good published
     cells, so that the default allows them.
     """
-    if moment.skips[0] <= limit:
+    if record.skips[0] <= limit:
         return None
     return (
-        f"epoch {moment.epoch}: {moment.skips[0]} skip connections in the normal cell, more than {limit}:"
+        f"epoch {record.epoch}: {record.skips[0]} skip connections in the normal cell, more than {limit}:"
         " the search may be collapsing"
     )
 
 
-def sharp_curvature(history: Sequence[Moment], ratio: float = 0.75, window: int = 5) -> str | None:
+def sharp_curvature(history: Sequence[EpochRecord], ratio: float = 0.75, window: int = 5) -> str | None:
     """A line if the dominant eigenvalue has grown fast (RobustDARTS, Zela et al. 2020).
 
     Means over ``window`` measurements are compared: the present one, and that of ``window`` measurements ago.
@@ -116,10 +95,10 @@ def sharp_curvature(history: Sequence[Moment], ratio: float = 0.75, window: int 
     choice. Nothing is said before there are ``2 * window`` measurements, or where one of the means is not
     positive or not finite.
     """
-    measured = [moment for moment in history if moment.eigenvalue is not None]
+    measured = [record for record in history if record.eigenvalue is not None]
     if len(measured) < 2 * window or measured[-1] is not history[-1]:
         return None
-    values = [moment.eigenvalue or 0.0 for moment in measured]
+    values = [record.eigenvalue or 0.0 for record in measured]
     before = sum(values[-2 * window : -window]) / window
     now = sum(values[-window:]) / window
     if not (math.isfinite(before) and math.isfinite(now) and before > 0 and now > 0 and before / now < ratio):
@@ -131,30 +110,32 @@ def sharp_curvature(history: Sequence[Moment], ratio: float = 0.75, window: int 
     )
 
 
-def small_model(moment: Moment, size: tuple[int, ...] = (6, 0)) -> str | None:
+def small_model(record: EpochRecord, size: tuple[int, ...] = (6, 0)) -> str | None:
     """A line if every kind of cell is down to its number of convolutions (MiLeNAS, He et al. 2020).
 
     MiLeNAS stops at exactly 6 in the normal and 0 in the reduction cell. A search looked at once per epoch
     may jump over that, so here fewer count too. Nothing is said of cells of other kinds than ``size`` is for.
     """
-    counts = moment.convolutions
+    counts = record.convolutions
     if len(counts) != len(size) or any(n > most for n, most in zip(counts, size, strict=True)):
         return None
     return (
-        f"epoch {moment.epoch}: the cells are down to {' and '.join(map(str, counts))} convolutions"
+        f"epoch {record.epoch}: the cells are down to {' and '.join(map(str, counts))} convolutions"
         f" (early stopping of MiLeNAS at {' and '.join(map(str, size))})"
     )
 
 
-def best_by_size(history: Iterable[Moment]) -> dict[tuple[int, ...], Moment]:
-    """For every size that a search passed, its best moment by validation accuracy (MiLeNAS).
+def best_by_size(history: Iterable[EpochRecord]) -> dict[tuple[int, ...], EpochRecord]:
+    """For every size that a search passed, its best epoch by validation accuracy (MiLeNAS).
 
-    A size is the number of convolutions per kind of cell. The first of equals is kept, and moments whose
+    A size is the number of convolutions per kind of cell. The first of equals is kept, and records whose
     accuracy is not a number are left out. Large sizes come first.
     """
-    best: dict[tuple[int, ...], Moment] = {}
-    for moment in history:
-        known = best.get(moment.convolutions)
-        if not math.isnan(moment.accuracy) and (known is None or moment.accuracy > known.accuracy):
-            best[moment.convolutions] = moment
+    best: dict[tuple[int, ...], EpochRecord] = {}
+    for record in history:
+        known = best.get(record.convolutions)
+        if not math.isnan(record.valid_accuracy) and (
+            known is None or record.valid_accuracy > known.valid_accuracy
+        ):
+            best[record.convolutions] = record
     return dict(sorted(best.items(), reverse=True))
