@@ -241,12 +241,11 @@ def whole_layout(network: nn.Module) -> Layout:
     cells = {
         f"{name}.": module for name, module in network.named_modules() if isinstance(module, MergedEdges)
     }
-    found: dict[str, str | tuple[str, ...]] = {
-        name: name for name, _ in network.named_parameters() if not name.startswith(tuple(cells))
-    }
+    stacks: dict[str, str | tuple[str, ...]] = {}
     for prefix, module in cells.items():
-        found |= prefixed(module.layout(), prefix)
-    return found
+        stacks |= prefixed(module.layout(), prefix)
+    # In the order of the network's own weights.
+    return {name: stacks.get(name, name) for name, _ in network.named_parameters()}
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

@@ -1,0 +1,140 @@
+"""What the relaxed networks are used with: second derivatives, other precisions and devices, a compiler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from supernet.networks.relaxed import DARTSFast, FastSupernet, divide, initialise_supernet, merge
+from supernet.networks.supernet import Supernet
+from tests.supernet.relaxed.test_fast import build, shapes
+
+NAMES = ("darts", "all")
+
+
+@pytest.fixture(params=NAMES)
+def fast(request: pytest.FixtureRequest) -> FastSupernet:
+    torch.manual_seed(0)
+    network = build(request.param).double()
+    initialise_supernet(network, torch.Generator().manual_seed(1))
+    return network
+
+
+def inputs(network: FastSupernet) -> tuple[Tensor, Tensor]:
+    name = "darts" if isinstance(network, DARTSFast) else "all"
+    torch.manual_seed(2)
+    images = torch.randn(4, 2, 10, 8, dtype=torch.float64)
+    return images, torch.randn(*shapes(name), dtype=torch.float64).softmax(-1)
+
+
+def loss_of(network: Supernet, weights: dict[str, Tensor], images: Tensor, mixing: Tensor) -> Tensor:
+    logits = torch.func.functional_call(network, weights, (images, mixing))
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+def test_second_derivatives_are_the_references(fast: FastSupernet) -> None:
+    """Of the gradient by the shares along a direction of weights: forward over reverse, and reverse twice."""
+    reference = fast.to_reference()
+    images, mixing = inputs(fast)
+    directions = {name: torch.randn_like(weight) * 0.1 for name, weight in reference.named_parameters()}
+
+    def both(network: Supernet, directions: dict[str, Tensor]) -> list[Tensor]:
+        weights = {name: weight.detach() for name, weight in network.named_parameters()}
+
+        def gradient(weights: dict[str, Tensor]) -> Tensor:
+            return torch.func.grad(lambda m: loss_of(network, weights, images, m))(mixing)
+
+        value, along = torch.func.jvp(gradient, (weights,), (directions,))
+        leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
+        shares = mixing.clone().requires_grad_()
+        loss = loss_of(network, leaves, images, shares)
+        slopes = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
+        slope = torch.stack([(a * directions[b]).sum() for a, b in zip(slopes, leaves, strict=True)]).sum()
+        return [value, along, torch.autograd.grad(slope, shares)[0]]
+
+    ours = both(fast, merge(fast.layout(), directions))
+    theirs = both(reference, directions)
+    for found, expected in zip(ours, theirs, strict=True):
+        assert float((found - expected).abs().max()) < 1e-10 * float(expected.abs().max())
+    torch.testing.assert_close(ours[1], ours[2], rtol=1e-9, atol=1e-12)
+
+
+def test_layouts_are_one_to_one(fast: FastSupernet) -> None:
+    """Weights, and with them momentum, go to the other path and back."""
+    reference = fast.to_reference()
+    weights = dict(fast.state_dict())
+    assert divide(fast.layout(), weights).keys() == reference.state_dict().keys()
+    again = merge(fast.layout(), divide(fast.layout(), weights))
+    assert again.keys() == weights.keys()
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    # Fewer tensors.
+    assert len(weights) < len(reference.state_dict()) / 2
+
+
+def test_initial_weights_are_the_same_for_both_paths(fast: FastSupernet) -> None:
+    reference = fast.reference()
+    initialise_supernet(reference, torch.Generator().manual_seed(1))
+    expected = merge(fast.layout(), reference.state_dict())
+    single = fast.float()  # random numbers depend on the precision that they are drawn in
+    initialise_supernet(single, torch.Generator().manual_seed(1))
+    found = single.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_half_precision_is_near(fast: FastSupernet) -> None:
+    images, mixing = (x.float() for x in inputs(fast))
+    network = fast.float()
+    exact = network(images, mixing).detach()
+    shares = mixing.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network(images, shares)
+    assert rounded.dtype == torch.bfloat16
+    assert float((rounded.detach().float() - exact).abs().max()) < 0.05 * float(exact.abs().max())
+    gradients = torch.autograd.grad(rounded.float().sum(), [shares, *network.parameters()])
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+class NothingLeaves(TorchDispatchMode):
+    """Fails where a value is read off the device, or a tensor made on another one."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = str(func)
+        assert not any(word in name for word in ("_local_scalar_dense", "nonzero", "masked_select")), name
+        result = func(*args, **(kwargs or {}))
+        for made in result if isinstance(result, tuple | list) else (result,):
+            assert not isinstance(made, Tensor) or made.device.type == "meta", name
+        return result
+
+
+def test_a_step_stays_on_its_device(fast: FastSupernet) -> None:
+    images, mixing = (x.to("meta") for x in inputs(fast))
+    network = fast.to("meta")
+    shares = mixing.requires_grad_()
+    with NothingLeaves():
+        logits = network(images, shares)
+        gradients = torch.autograd.grad(logits.sum(), [shares, *network.parameters()])
+    assert gradients[0].shape == mixing.shape
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_is_the_same(fast: FastSupernet) -> None:
+    images, mixing = (x.float() for x in inputs(fast))
+    network = fast.float()
+    compiled = torch.compile(network, fullgraph=True)
+
+    def results(function: Any) -> list[Tensor]:
+        shares = mixing.clone().requires_grad_()
+        logits = function(images, shares)
+        return [logits, *torch.autograd.grad(logits.square().sum(), [shares, *network.parameters()])]
+
+    for found, expected in zip(results(compiled), results(network), strict=True):
+        scale = max(float(expected.detach().abs().max()), 0.1)
+        assert float((found - expected).detach().abs().max()) < 1e-3 * scale
