@@ -46,6 +46,7 @@ class Epoch:
         eigenvalue: Dominant one of the Hessian in the architecture weights; NaN where not measured.
         cpu_seconds: CPU time of the epoch.
         seconds: Time of the epoch.
+        warnings: Signs of a collapse, a line each.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Epoch:
     eigenvalue: float
     cpu_seconds: float
     seconds: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Result:
         valid_accuracy: Of the trained derived network; NaN where its training diverged.
         test_accuracy: Likewise, on the test part.
         random: None where none was trained.
+        random_cost: What training the random networks costs, by formula, as a share of the search's cost.
         table: Name of the table of real trainings; empty where there is none.
         table_values: By metric of that table.
     """
@@ -112,6 +115,7 @@ class Result:
     valid_accuracy: float
     test_accuracy: float
     random: Random | None
+    random_cost: float
     table: str
     table_values: Mapping[str, TableValue]
 
@@ -313,6 +317,7 @@ def _epoch(fields: Fields, kinds: int) -> Epoch:
         eigenvalue=_number(fields, "eigenvalue"),
         cpu_seconds=_number(fields, "cpu_seconds"),
         seconds=_number(fields, "seconds"),
+        warnings=fields.texts("warnings") if fields.values.get("warnings") else (),
     )
 
 
@@ -352,6 +357,7 @@ def _result(entry: Fields) -> Result:
         valid_accuracy=_number(trained, "valid_accuracy"),
         test_accuracy=_number(trained, "test_accuracy"),
         random=_random(entry.inside("random")),
+        random_cost=_number(entry, "random_cost"),
         table=table.optional_text("name") or "",
         table_values={name: TableValue(_number(values, name), _number(best, name)) for name in values.values},
     )

@@ -77,8 +77,10 @@ def verdicts(run: SupernetRun) -> tuple[str, ...]:
         out.append(_against(derived, random_mean, f"the mean of {trained}"))
         baseline = f"a random search, which keeps the best of {_numbers(drawn)} by validation accuracy"
         out.append(_against(derived, random_best, baseline))
-        if run.config.get("random") is None:
-            out.append("So many random networks are what the cost of a search pays for, but at least 5.")
+        costs = np.array([search.result.random_cost for search in run.searches if search.result])
+        if np.isfinite(costs).any():
+            share = number(float(spread(costs).mean), 2)
+            out.append(f"Training the random networks costs {share} times what a search costs, by formula.")
         if not several:
             out.append("There is one search only: how much of this is chance can not be said.")
     else:
@@ -238,14 +240,21 @@ def _search_notes(run: SupernetRun, search: SupernetSearch) -> list[str]:
         out.append(f"{seed} is unfinished ({done} of {count(run.epochs, 'epoch')}).")
     elif 0 < done < run.epochs:
         out.append(f"{seed} stopped early, after {done} of {count(run.epochs, 'epoch')}.")
-    if search.epochs and search.epochs[-1].skips[0] > run.skip_limit:
-        out.append(
-            f"{seed} looks collapsed: the {kind_name(run.kinds[0])} that its shares stand for has "
-            f"{count(search.epochs[-1].skips[0], 'skip connection')}, more than {run.skip_limit}."
-        )
+    out += [f"{seed}, warning: {warning}." for warning in _collapse(run, search)]
     if search.result is not None and search.result.trained and np.isnan(search.result.test_accuracy):
         out.append(f"{seed}: the training of the derived network diverged; it counts in no mean.")
     return out
+
+
+def _collapse(run: SupernetRun, search: SupernetSearch) -> tuple[str, ...]:
+    """Signs of a collapse at the end: what the search itself said; else by its skip connections."""
+    if not search.epochs:
+        return ()
+    last = search.epochs[-1]
+    if last.warnings or last.skips[0] <= run.skip_limit:
+        return last.warnings
+    skips = count(last.skips[0], "skip connection")
+    return (f"{skips} in the {kind_name(run.kinds[0])}, more than {run.skip_limit}: it looks collapsed",)
 
 
 def _seeds(run: SupernetRun) -> str:

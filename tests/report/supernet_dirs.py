@@ -138,6 +138,7 @@ def write_supernet(
             "search_cpu_seconds": sum(record["cpu_seconds"] for record in records),
             "trained": {"train_accuracy": 99.0, "valid_accuracy": 97.0, "test_accuracy": accuracy},
             "random": None,
+            "random_cost": 0.25,
             "table": None,
         }
         if random_mean is not None:
@@ -196,4 +197,5 @@ def epoch_record(
         "learning_rate": 0.025,
         "cpu_seconds": 2.5,
         "seconds": 2.75,
+        "warnings": [],
     }

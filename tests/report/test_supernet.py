@@ -243,6 +243,7 @@ def test_one_search(derived: float, said: str, tmp_path: Path) -> None:
     words = verdicts(run)
     assert words[1].endswith(said)
     assert words[2].startswith("It is not better than a random search, which keeps the best of 5")
+    assert words[3] == "Training the random networks costs 0.25 times what a search costs, by formula."
     assert words[-1] == "There is one search only: how much of this is chance can not be said."
 
 
@@ -250,17 +251,24 @@ def test_what_went_wrong_is_said(tmp_path: Path) -> None:
     run = read_supernet(
         write_supernet(tmp_path / "a", derived=(97.0, None), done=(6, 4), skips=5, random_mean=None)
     )
-    collapsed = (
-        "looks collapsed: the normal cell that its shares stand for has 5 skip connections, more than 2."
-    )
+    collapsed = "warning: 5 skip connections in the normal cell, more than 2: it looks collapsed."
     assert notes(run) == (
-        f"Seed 0 {collapsed}",
+        f"Seed 0, {collapsed}",
         "Seed 1 stopped early, after 4 of 6 epochs.",
-        f"Seed 1 {collapsed}",
+        f"Seed 1, {collapsed}",
         "Seed 1: the training of the derived network diverged; it counts in no mean.",
     )
     assert facts(run)[0].value == "97.00\u00a0%"
     assert verdicts(run)[-1].startswith("No random networks were trained beside")
+
+
+def test_warnings_of_the_search_are_repeated(tmp_path: Path) -> None:
+    folder = write_supernet(tmp_path / "a", epochs=2, derived=(97.0,), skips=5)
+    file = folder / "seeds" / "0" / "epochs.jsonl"
+    file.write_text(file.read_text().replace('"warnings": []', '"warnings": ["sharp <b>", "skips"]'))
+    run = read_supernet(folder)
+    assert notes(run) == ("Seed 0, warning: sharp <b>.", "Seed 0, warning: skips.")
+    assert not any(tag == "b" for tag, _ in read(build([folder], tmp_path / "a.html")).tags)
 
 
 def test_nothing_was_trained(tmp_path: Path) -> None:
