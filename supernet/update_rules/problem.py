@@ -145,6 +145,9 @@ class Problem:
             precise: See :meth:`loss`.
         """
         at = None
+        if weights is None and of == "alpha":
+            # Detached: torch's own functions leave out the weights' gradients by themselves, others do not.
+            weights = self.parameters
         inputs: list[Tensor] = [] if of == "weights" else [self.alpha]
         if weights is not None:
             at = [w.detach().requires_grad_(of != "alpha") for w in weights]

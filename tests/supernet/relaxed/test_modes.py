@@ -10,9 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from supernet.networks.relaxed import DARTSFast, FastSupernet, divide, initialise_supernet, merge
+from supernet.networks import Skeleton
+from supernet.networks.relaxed import (
+    DARTSFast,
+    EdgeCellFast,
+    FastSupernet,
+    divide,
+    initialise_supernet,
+    merge,
+)
 from supernet.networks.supernet import Supernet
-from tests.supernet.relaxed.test_fast import build, shapes
+from tests.supernet.relaxed.test_fast import SPACES, build, shapes
 
 NAMES = ("darts", "all")
 
@@ -125,9 +133,12 @@ def test_a_step_stays_on_its_device(fast: FastSupernet) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_compiled_is_the_same(fast: FastSupernet) -> None:
-    images, mixing = (x.float() for x in inputs(fast))
-    network = fast.float()
+def test_compiled_is_the_same() -> None:
+    """A minute and a half for a network of one cell; nothing of it may be left to Python."""
+    torch.manual_seed(0)
+    network = EdgeCellFast(SPACES["nasbench201"], Skeleton(4, 1, 1), inputs=2, classes=5)
+    images, mixing = torch.randn(4, 2, 10, 8), torch.randn(1, 6, 5).softmax(-1)
+    initialise_supernet(network, torch.Generator().manual_seed(1))
     compiled = torch.compile(network, fullgraph=True)
 
     def results(function: Any) -> list[Tensor]:
@@ -137,4 +148,4 @@ def test_compiled_is_the_same(fast: FastSupernet) -> None:
 
     for found, expected in zip(results(compiled), results(network), strict=True):
         scale = max(float(expected.detach().abs().max()), 0.1)
-        assert float((found - expected).detach().abs().max()) < 1e-3 * scale
+        assert float((found - expected).detach().abs().max()) < 1e-4 * scale
