@@ -1,6 +1,9 @@
-"""The supernet half of the toolkit. So far: discrete networks trained from scratch.
+"""The supernet half of the toolkit: networks that share their weights, and what trains.
 
-``supernet.data`` has image data sets, ``supernet.networks`` the families of networks of a space's cells,
-``supernet.training`` the training loop, ``supernet.scratch`` the trainer that tables are made with,
-``supernet.evaluators`` the same as an evaluator. Importing this package loads no torch.
+``supernet.search`` runs a recipe (``supernet.recipe``, ``recipes/``) from a plan to a summary. Its parts:
+``supernet.networks`` (families of networks of a space's cells, their supernets in ``networks.relaxed``),
+``supernet.relaxation``, ``supernet.update_rules``, ``supernet.derivation``, ``supernet.curvature``.
+``supernet.data`` has images and their augmentation, ``supernet.processes`` device and precision,
+``supernet.training`` and ``supernet.scratch`` train discrete networks, ``supernet.evaluators`` has shared
+weights and training as evaluators. Importing this package loads no torch.
 """

@@ -26,6 +26,7 @@ from crlso.protocols import FloatArray
 from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
+from supernet.measuring import measure
 from supernet.networks.classifier import Classifier
 
 MOST_EPOCHS = 100_000
@@ -215,7 +216,7 @@ class Training:
             start = time.perf_counter()
             loss, accuracy = self._epoch()
             seconds = time.perf_counter() - start
-            valid_loss, valid_accuracy = measure(self.network, self._valid)
+            valid_loss, valid_accuracy = self._measure(self._valid)
         if not math.isfinite(loss) or not math.isfinite(valid_loss):
             self.failed = True
             return
@@ -229,8 +230,12 @@ class Training:
         if self.failed:
             return Trained(self.curves, math.nan, math.nan, failed=True)
         with _one_thread(self._device):
-            test_loss, test_accuracy = measure(self.network, self._test)
+            test_loss, test_accuracy = self._measure(self._test)
         return Trained(self.curves, test_accuracy, test_loss, failed=False)
+
+    def _measure(self, part: Resident) -> tuple[float, float]:
+        """With running averages in the normalisations."""
+        return measure(self.network.eval(), part, batch=_EVALUATION_BATCH)
 
     def _epoch(self) -> tuple[float, float]:
         """One pass; returns mean loss and accuracy in % over its steps."""
@@ -307,21 +312,6 @@ def _derived(generator: torch.Generator, device: torch.device) -> torch.Generato
     """A generator on the device, with a seed from another one: masks are drawn where they are used."""
     seed = int(torch.randint(1 << 62, (), generator=generator))
     return torch.Generator(device).manual_seed(seed)
-
-
-@torch.no_grad()
-def measure(network: nn.Module, data: Resident) -> tuple[float, float]:
-    """Mean loss (nats, no label smoothing) and accuracy in %, with running statistics in normalisations."""
-    network.eval()
-    count = len(data)
-    total = torch.zeros((), device=data.images.device)
-    correct = torch.zeros((), device=data.images.device)
-    for start in range(0, count, _EVALUATION_BATCH):
-        labels = data.labels[start : start + _EVALUATION_BATCH]
-        logits = network(data.normalised(data.images[start : start + _EVALUATION_BATCH]))
-        total += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    return float(total) / count, 100.0 * float(correct) / count
 
 
 @contextlib.contextmanager

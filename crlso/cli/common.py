@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -58,6 +58,27 @@ def whole_number(text: str) -> int | None:
 def quoted(text: str) -> str:
     """What a user wrote, shortened to fit into one line."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def key_values(items: Sequence[str]) -> dict[str, str]:
+    """What ``--set KEY=VALUE`` said, repeated.
+
+    Raises:
+        UserError: One that is no KEY=VALUE, or a key twice.
+
+    Example:
+        >>> key_values(["epochs=3", "update.mixing=0.5"])
+        {'epochs': '3', 'update.mixing': '0.5'}
+    """
+    settings: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {quoted(item)}; write KEY=VALUE")
+        if key in settings:
+            raise UserError(f"--set {key} is given twice")
+        settings[key] = value
+    return settings
 
 
 def print_json(data: Any) -> None:

@@ -18,7 +18,7 @@ def load_evaluator(text: str) -> Evaluator:
         UserError: There is no such table or supernet, or it can not be read.
     """
     if text.startswith(SHARED):
-        from supernet.shared_weights import SharedWeights
+        from supernet.evaluators import SharedWeights
 
         return SharedWeights.load(text.removeprefix(SHARED))
     import benchmarks

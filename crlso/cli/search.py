@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from crlso.cli.common import JsonOption, print_json, quoted, user_errors, whole_number
+from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors, whole_number
 from crlso.errors import UserError
 from crlso.protocols import Rule
 from crlso.search import METHODS
@@ -84,7 +84,7 @@ def search(
             metric=metric,
             method=method,
             report=report or (),
-            settings=_settings(set_ or ()),
+            settings=key_values(set_ or ()),
             budget=budget,
             seed=seed,
             out=out,
@@ -193,18 +193,6 @@ def _methods(text: str) -> list[str]:
     if not all(names):
         raise UserError(f"--methods {text!r}; write names with commas between, such as local,random")
     return names
-
-
-def _settings(items: Sequence[str]) -> dict[str, str]:
-    settings: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not (key and equals):
-            raise UserError(f"--set {item!r}; write KEY=VALUE")
-        if key in settings:
-            raise UserError(f"--set {key} is given twice")
-        settings[key] = value
-    return settings
 
 
 def _interrupted(out: Path | None) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crlso.cli.common import JsonOption, print_json, quoted, user_errors, whole_number
+from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors, whole_number
 from crlso.cli.search import parse_seeds
 from crlso.errors import UserError
 
@@ -60,7 +60,11 @@ def search(
     shrink: ShrinkOption = 1,
     preset: Annotated[
         str,
-        typer.Option("--preset", help="small: minutes on a CPU; published: the sizes of the literature."),
+        typer.Option(
+            "--preset",
+            help="small: minutes on a CPU; published: the numbers of the literature. Networks that are trained "
+            "afterwards have the size of the supernet.",
+        ),
     ] = "small",
     set_: Annotated[
         list[str] | None,
@@ -110,7 +114,7 @@ def search(
             limit=limit,
             shrink=shrink,
             preset=preset,
-            changes=_changes(set_ or ()),
+            changes=key_values(set_ or ()),
             sizes={"channels": channels, "cells": cells, "stages": stages},
         )
         looked_up = _table(table, plan.space.name)
@@ -184,18 +188,6 @@ def _plan(
             found, preset, {k.removeprefix("training."): v for k, v in changes.items() if k not in own}
         ),
     )
-
-
-def _changes(items: Sequence[str]) -> dict[str, str]:
-    changes: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not (key and equals):
-            raise UserError(f"--set {item!r}; write KEY=VALUE, such as epochs=30")
-        if key in changes:
-            raise UserError(f"--set {key} is given twice")
-        changes[key] = value
-    return changes
 
 
 def _table(name: str | None, space: str) -> Evaluator | None:

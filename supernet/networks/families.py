@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import torch
@@ -92,53 +92,31 @@ class DARTSFamily(NetworkFamily):
 
     def parameters(self, codes: ArrayLike) -> FloatArray:
         """``[n]`` weights, without the auxiliary classifier, see :mod:`crlso.spaces.darts_costs`."""
-        sizes, task = self.sizes, self.images
-        millions = darts_costs.parameters(
-            codes,
-            channels=sizes.channels,
-            layers=sizes.cells,
-            classes=task.classes,
-            inputs=task.channels,
-            stem=sizes.stem,
-        )
+        millions = darts_costs.parameters(codes, **self._sized())
         return np.rint(millions * 1e6)
 
     def multiplications(self, codes: ArrayLike) -> FloatArray:
         """``[n]`` multiply-accumulate operations for one image, likewise."""
-        sizes, task = self.sizes, self.images
-        millions = darts_costs.flops(
-            codes,
-            channels=sizes.channels,
-            layers=sizes.cells,
-            classes=task.classes,
-            pixels=task.size,
-            inputs=task.channels,
-            stem=sizes.stem,
-        )
+        millions = darts_costs.flops(codes, pixels=self.images.size, **self._sized())
         return np.rint(millions * 1e6)
 
     def supernet_parameters(self) -> int:
         """1,930,618 in the search of the literature (16 channels, 8 cells, RGB images of 10 classes)."""
-        sizes, task = self.sizes, self.images
-        return darts_costs.supernet_parameters(
-            channels=sizes.channels,
-            layers=sizes.cells,
-            classes=task.classes,
-            inputs=task.channels,
-            stem=sizes.stem,
-        )
+        return darts_costs.supernet_parameters(**self._sized())
 
     def supernet_multiplications(self) -> int:
         """See the base class."""
-        sizes, task = self.sizes, self.images
-        return darts_costs.supernet_flops(
-            channels=sizes.channels,
-            layers=sizes.cells,
-            classes=task.classes,
-            pixels=task.size,
-            inputs=task.channels,
-            stem=sizes.stem,
-        )
+        return darts_costs.supernet_flops(pixels=self.images.size, **self._sized())
+
+    def _sized(self) -> dict[str, Any]:
+        """What all cost formulas ask for."""
+        return {
+            "channels": self.sizes.channels,
+            "layers": self.sizes.cells,
+            "classes": self.images.classes,
+            "inputs": self.images.channels,
+            "stem": self.sizes.stem,
+        }
 
     def network(self, code: ArrayLike, style: Style = TRAINED) -> DARTSNetwork:
         """See the base class."""

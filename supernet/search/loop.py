@@ -19,6 +19,7 @@ from supernet.data.augmentation import rows_of
 from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
+from supernet.measuring import SHARED_BATCH, measure
 from supernet.networks import NetworkFamily
 from supernet.networks.normalisation import OwnBatch
 from supernet.networks.reduced_statistics import ReducedStatistics
@@ -32,7 +33,6 @@ from supernet.search.record import EpochRecord
 from supernet.update_rules import Batch, Problem, virtual_step
 
 STATE_FORMAT: Final = 1
-_MEASURING_BATCH: Final = 250
 
 
 @final
@@ -297,23 +297,17 @@ class Search:
             )
             self._descend(tuple(self.processes.mean(gradients)))
 
-    @torch.no_grad()
     def measure(self, mixing: Tensor) -> tuple[float, float]:
-        """Loss in nats and accuracy in % of the whole validation part, in batches of at most 250 images.
+        """Loss in nats and accuracy in % of the whole validation part with given shares.
 
-        Batches are as even as possible, so that no normalisation works on a handful of images. In a search
-        on several processes every one does all of it, and they agree.
+        In a search on several processes every one does all of it, and they agree.
         """
-        total = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
-        count = len(self._valid)
-        for rows in torch.arange(count, device=total.device).tensor_split(-(-count // _MEASURING_BATCH)):
-            batch = Batch(self._valid.normalised(self._valid.images[rows]), self._valid.labels[rows])
-            with self.processes.autocast():
-                logits = self.network(batch.images, mixing)
-            total[0] += torch.nn.functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
-            total[1] += (logits.argmax(1) == batch.labels).sum()
-        loss, right = (total / count).tolist()
-        return loss, 100.0 * right
+        return measure(
+            lambda images: self.network(images, mixing),
+            self._valid,
+            batch=SHARED_BATCH,
+            precision=self.processes.autocast,
+        )
 
     def _eigenvalue(self) -> float | None:
         every = self.settings.curvature_every
@@ -322,7 +316,7 @@ class Search:
         from supernet.curvature import dominant_eigenvalue
 
         rows = self._valid_order[: self.settings.batch]
-        batch = Batch(self._valid.normalised(self._valid.images[rows]), self._valid.labels[rows])
+        batch = Batch(*self._valid.batch(rows))
         generator = streams.cpu_generator(self.seed, streams.CURVATURE, self.epoch)
         value = float(dominant_eigenvalue(self._problem, batch, generator=generator))
         return value if math.isfinite(value) else None

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from crlso.cli.main import app
+from tests.source import ROOT
 
 SMALL = ["--space", "nasbench201", "--limit", "64,64,64", "--set", "epochs=2", "--set", "batch=32"]
 TRAINED = ["--set", "training.epochs=1", "--channels", "4", "--random", "2", "--jobs", "1"]
@@ -92,6 +98,52 @@ def test_mistakes_are_one_line(tmp_path: Path, words: list[str], said: str) -> N
     assert status == 2, text
     assert said in text
     assert len(text.strip().splitlines()) == 1
+
+
+def test_a_killed_search_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    words = ["supernet", "search", "--space", "nasbench201", "--channels", "4", "--no-train"]
+    words += ["--set", "epochs=8", "--set", "batch=16", "--out"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "crlso.cli.main", *words, str(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 120
+        while not (killed / "seeds/0/checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    assert (killed / "seeds/0/checkpoint.pt").exists()
+    assert not (killed / "summary.json").exists()
+    for out in (killed, whole):
+        status, text = run(*words, str(out))
+        assert status == 0, text
+    assert sound(killed) == sound(whole)
+    with (
+        np.load(killed / "seeds/0/architecture.npz") as one,
+        np.load(whole / "seeds/0/architecture.npz") as other,
+    ):
+        assert np.array_equal(one["shares"], other["shares"])
+
+
+def sound(out: Path) -> list[dict[str, object]]:
+    """The epochs without measured times."""
+    lines = (out / "seeds/0/epochs.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if "seconds" not in k} for line in lines]
+
+
+def test_a_damaged_checkpoint_is_one_line(searched: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(searched[0], copy)
+    (copy / "seeds/0/checkpoint.pt").write_bytes(b"damaged")
+    for words in (
+        ["supernet", "search", *SMALL, *TRAINED, "--out", str(copy)],
+        ["search", "--bench", f"shared:{copy}", "--metric", "digits/shared_valid_accuracy"],
+    ):
+        status, text = run(*words)
+        assert status == 2
+        assert "checkpoint.pt is damaged" in text
+        assert len(text.strip().splitlines()) == 1
 
 
 def test_no_supernet_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Evaluators that train: what a search can ask instead of a table."""
+"""Every architecture that is asked for is trained: an evaluator of search methods."""
 
 from __future__ import annotations
 

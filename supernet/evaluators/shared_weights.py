@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, Self, final
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from crlso.errors import RunError, UnknownNameError, UserError
 from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace
@@ -18,7 +17,8 @@ from crlso.runs.files import disk_errors
 from crlso.spaces.codes import as_codes
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
-from supernet.networks import Classifier, NetworkFamily
+from supernet.measuring import SHARED_BATCH, measure
+from supernet.networks import NetworkFamily
 from supernet.networks.supernet import Supernet
 from supernet.processes import Processes
 from supernet.search.loop import Search
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERSION: Final = "crlso.shared/1"
-_BATCH: Final = 250
 
 
 @final
@@ -125,7 +124,7 @@ class SharedWeights:
     def metrics(self) -> Mapping[str, Metric]:
         """Accuracy and loss with shared weights on the validation and the test part, weights and work."""
         data = self._splits.name
-        said = f"with the weights of a supernet, statistics of batches of up to {_BATCH} images"
+        said = f"with the weights of a supernet, statistics of batches of up to {SHARED_BATCH} images"
         found = []
         for part, words in (("valid", "validation"), ("test", "test")):
             found += [
@@ -184,17 +183,4 @@ class SharedWeights:
 
     def _measure(self, code: Code, part: str) -> tuple[float, float]:
         network = self._family.inherit(self._supernet, code)
-        return measure(network, self._parts[part])
-
-
-@torch.no_grad()
-def measure(network: Classifier, part: Resident) -> tuple[float, float]:
-    """Loss in nats and accuracy in % of a network over a part, in even batches of at most 250 images."""
-    total = torch.zeros(2, dtype=torch.float64, device=part.labels.device)
-    count = len(part)
-    for rows in torch.arange(count, device=total.device).tensor_split(-(-count // _BATCH)):
-        logits = network(part.normalised(part.images[rows]))
-        total[0] += F.cross_entropy(logits, part.labels[rows], reduction="sum")
-        total[1] += (logits.argmax(1) == part.labels[rows]).sum()
-    loss, right = (total / count).tolist()
-    return loss, 100.0 * right
+        return measure(network, self._parts[part], batch=SHARED_BATCH)
