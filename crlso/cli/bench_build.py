@@ -33,7 +33,9 @@ def build(
         int | None, typer.Option("--sample", help="Train so many different architectures, drawn uniformly.")
     ] = None,
     sample_seed: Annotated[int, typer.Option("--sample-seed", help="Which ones.")] = 0,
-    data: Annotated[str, typer.Option("--data", help="Images: digits, fashion_mnist, or idx.")] = "digits",
+    data: Annotated[
+        str, typer.Option("--data", help="Images by name: digits, cifar10, fashion_mnist, ...")
+    ] = "digits",
     data_path: Annotated[
         Path | None, typer.Option("--data-path", help="Folder of the images' files (idx, fashion_mnist).")
     ] = None,

@@ -62,7 +62,7 @@ def search(
         str,
         typer.Option(
             "--preset",
-            help="small: minutes on a CPU; published: the numbers of the literature. Networks that are trained "
+            help="small: minutes on a CPU; published: the numbers of the literature. Networks trained "
             "afterwards have the size of the supernet.",
         ),
     ] = "small",
