@@ -121,7 +121,7 @@ class Search:
         shape = (len(self.family.kinds), len(self.family.edges), len(self.family.operations))
         drawn = torch.randn(shape, generator=streams.cpu_generator(self.seed, streams.ARCHITECTURE))
         self.alpha = torch.nn.Parameter(settings.architecture_scale * drawn.to(device=device, dtype=dtype))
-        self.relaxation = self.recipe.relaxation.build()
+        self.relaxation = self.recipe.relaxation.build(device)
         self._rule = self.recipe.update.build()
         return Problem(
             self.network,

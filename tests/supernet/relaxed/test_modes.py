@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from supernet.networks import Skeleton
 from supernet.networks.relaxed import (
@@ -20,6 +19,7 @@ from supernet.networks.relaxed import (
     merge,
 )
 from supernet.networks.supernet import Supernet
+from tests.supernet.dispatch import NoWaiting
 from tests.supernet.relaxed.test_fast import SPACES, build, shapes
 
 NAMES = ("darts", "all")
@@ -107,25 +107,11 @@ def test_half_precision_is_near(fast: FastSupernet) -> None:
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 
-class NothingLeaves(TorchDispatchMode):
-    """Fails where a value is read off the device, or a tensor made on another one."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = str(func)
-        assert not any(word in name for word in ("_local_scalar_dense", "nonzero", "masked_select")), name
-        result = func(*args, **(kwargs or {}))
-        for made in result if isinstance(result, tuple | list) else (result,):
-            assert not isinstance(made, Tensor) or made.device.type == "meta", name
-        return result
-
-
 def test_a_step_stays_on_its_device(fast: FastSupernet) -> None:
     images, mixing = (x.to("meta") for x in inputs(fast))
     network = fast.to("meta")
     shares = mixing.requires_grad_()
-    with NothingLeaves():
+    with NoWaiting("meta"):
         logits = network(images, shares)
         gradients = torch.autograd.grad(logits.sum(), [shares, *network.parameters()])
     assert gradients[0].shape == mixing.shape
