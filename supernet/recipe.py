@@ -137,6 +137,8 @@ class SearchSettings:
         size_stop: Stop when the normal cell has 6 convolutions and the reduction cell none (MiLeNAS).
         path: How the supernet computes: merged (``fast``) or one operation at a time (``reference``).
         channels_last: Memory layout of images and weights.
+        cuda_graph: Start every step as one CUDA graph instead of kernel by kernel; on other devices, and with
+            several processes, it changes nothing.
         compile: Translate the supernet with ``torch.compile``.
         precision: Of weights and computation.
         statistics: Normalisation over the images of a process (``own``) or of all (``reduced``).
@@ -161,6 +163,7 @@ class SearchSettings:
     size_stop: bool = False
     path: Literal["fast", "reference"] = "fast"
     channels_last: bool = True
+    cuda_graph: bool = True
     compile: bool = False
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     statistics: Literal["own", "reduced"] = "own"

@@ -30,6 +30,7 @@ from supernet.relaxation import Gumbel, entropy
 from supernet.search import streams
 from supernet.search.collapse import Guard, judge
 from supernet.search.record import EpochRecord
+from supernet.search.replay import Replayed
 from supernet.update_rules import Batch, Problem, virtual_step
 
 STATE_FORMAT: Final = 1
@@ -95,7 +96,10 @@ class Search:
             betas=(first, second),
             weight_decay=settings.architecture_weight_decay,
             fused=True,
+            capturable=self.alpha.is_cuda,
         )
+        replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
+        self._replayed = Replayed(self._update) if replays else None
         self._generator = torch.Generator(device)
         stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
         self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
@@ -162,6 +166,25 @@ class Search:
         train = self._batch(self._train, self._train_order[here])
         valid = self._batch(self._valid, self._valid_order[here])
         self._problem.draw(self._generator)
+        noise = () if self._problem.noise is None else (self._problem.noise,)
+        inputs = (train.images, train.labels, valid.images, valid.labels, *noise)
+        if self._replayed is None:
+            loss, accuracy = self._update(*inputs)
+        else:
+            # All that is a number and no tensor (learning rate, temperature) changes with the epoch only.
+            loss, accuracy = self._replayed(*inputs, key=self.epoch)
+        wrong = (self.sums[2] == 0) & ~torch.isfinite(loss)
+        self.sums[0] += loss
+        self.sums[1] += accuracy
+        self.sums[2] += wrong * (self.step + 1)
+        self.step += 1
+
+    def _update(
+        self, images: Tensor, labels: Tensor, valid_images: Tensor, valid_labels: Tensor, *noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Changes architecture weights and weights; loss and accuracy of the training batch."""
+        train, valid = Batch(images, labels), Batch(valid_images, valid_labels)
+        self._problem.noise = noise[0] if noise else None
         weights, loss, accuracy = None, None, None
         if self.epoch >= self.settings.warmup_epochs:
             virtual = (
@@ -178,11 +201,7 @@ class Search:
         assert loss is not None
         assert accuracy is not None
         self._descend(weights)
-        wrong = (self.sums[2] == 0) & ~torch.isfinite(loss)
-        self.sums[0] += loss
-        self.sums[1] += accuracy
-        self.sums[2] += wrong * (self.step + 1)
-        self.step += 1
+        return loss, accuracy
 
     def _descend(self, weights: tuple[Tensor, ...]) -> None:
         for parameter, gradient in zip(self._problem.parameters, weights, strict=True):
@@ -367,6 +386,8 @@ class Search:
             self.alpha.copy_(state["alpha"])
         self._weights.load_state_dict(state["weights_optimizer"])
         self._architecture.load_state_dict(state["architecture_optimizer"])
+        for group in self._architecture.param_groups:
+            group["capturable"] = self.alpha.is_cuda  # also of a state that another kind of device left
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
         self.stopped = bool(state["stopped"])
         self.sums.copy_(state["sums"])
