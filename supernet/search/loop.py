@@ -82,12 +82,15 @@ class Search:
         )
         self._augmentation = named(settings.augmentation)
         self._problem = self._build_problem()
+        fused = settings.path == "fast"
+        """One kernel for all weights; the published implementation goes from one to the next."""
         self._weights = torch.optim.SGD(
             self.network.parameters(),
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            fused=True,
+            foreach=False,
+            fused=fused,
         )
         first, second = settings.architecture_betas
         self._architecture = torch.optim.Adam(
@@ -95,7 +98,8 @@ class Search:
             lr=settings.architecture_learning_rate,
             betas=(first, second),
             weight_decay=settings.architecture_weight_decay,
-            fused=True,
+            foreach=False,
+            fused=fused,
             capturable=self.alpha.is_cuda,
         )
         replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
@@ -134,6 +138,7 @@ class Search:
             mean=self.processes.mean,
             precision=self.processes.autocast,
             compiler=torch.compile if settings.compile else None,
+            reference=settings.path == "reference",
         )
 
     @property
@@ -205,7 +210,9 @@ class Search:
 
     def _descend(self, weights: tuple[Tensor, ...]) -> None:
         for parameter, gradient in zip(self._problem.parameters, weights, strict=True):
-            parameter.grad = gradient
+            # Kernels for all weights at once want gradients to lie in memory as weights do.
+            same = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         if self.settings.clip:
             torch.nn.utils.clip_grad_norm_(self._problem.parameters, self.settings.clip, foreach=True)
         self._weights.step()
