@@ -12,6 +12,7 @@ import typer
 
 from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors, whole_number
 from crlso.cli.search import parse_seeds
+from crlso.cli.supernet_time import time as time_command
 from crlso.errors import UserError
 
 if TYPE_CHECKING:
@@ -140,6 +141,9 @@ def search(
             print_json(summary)
         else:
             typer.echo("\n".join(_lines(summary, out)))
+
+
+app.command(name="time", epilog="Example: crlso supernet time --device cuda")(time_command)
 
 
 @app.command()

@@ -147,6 +147,11 @@ class Search:
         return self.stopped or self.epoch >= self.settings.epochs
 
     @property
+    def valid_images(self) -> int:
+        """Size of the validation part."""
+        return len(self._valid)
+
+    @property
     def shares(self) -> Tensor:
         """Present shares ``[kinds, edges, operations]`` without noise, on the device."""
         with torch.no_grad():
