@@ -33,7 +33,8 @@ def time(
     ] = 25_000,
     steps: Annotated[int, typer.Option("--steps", help="Steps to take the median of.", min=1)] = 5,
     only: Annotated[
-        str | None, typer.Option("--only", help="Ways to compute whose label contains this, and no others.")
+        list[str] | None,
+        typer.Option("--only", help="Ways to compute whose label contains this, and no others. Repeat."),
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compiled", help="With torch.compile too; it takes minutes to start.")
@@ -58,10 +59,11 @@ def time(
         from supernet.search.timing import measure_variants, variants
 
         chosen = variants(cuda=device.startswith("cuda"), compiled=compiled)
-        if only is not None:
-            chosen = tuple(variant for variant in chosen if only in variant.label)
-            if not chosen:
-                raise UserError(f"--only {quoted(only)}: no way to compute has that in its label")
+        for word in only or ():
+            if not any(word in variant.label for variant in chosen):
+                labels = ", ".join(variant.label for variant in chosen)
+                raise UserError(f"--only {quoted(word)} is in no label; they are {labels}")
+        chosen = tuple(each for each in chosen if not only or any(word in each.label for word in only))
         if device == "cpu":
             torch.set_num_threads(1)
         rows = measure_variants(

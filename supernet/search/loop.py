@@ -104,6 +104,7 @@ class Search:
         )
         replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
         self._replayed = Replayed(self._update) if replays else None
+        self._replayed_logits = Replayed(lambda *given: (self.network(*given),)) if replays else None
         self._generator = torch.Generator(device)
         stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
         self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
@@ -334,11 +335,17 @@ class Search:
         In a search on several processes every one does all of it, and they agree.
         """
         return measure(
-            lambda images: self.network(images, mixing),
+            lambda images: self._logits(images, mixing),
             self._valid,
             batch=SHARED_BATCH,
             precision=self.processes.autocast,
         )
+
+    def _logits(self, images: Tensor, mixing: Tensor) -> Tensor:
+        if self._replayed_logits is None:
+            logits: Tensor = self.network(images, mixing)
+            return logits
+        return self._replayed_logits(images, mixing, key=len(images))[0]
 
     def _eigenvalue(self) -> float | None:
         every = self.settings.curvature_every

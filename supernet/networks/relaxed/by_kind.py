@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from supernet.networks.relaxed.convolutions import STAGES, Convolutions, Kernels, by_target
+from supernet.networks.relaxed.convolutions import STAGES, Convolutions, Group, Kernels, by_target
 from supernet.networks.relaxed.kernels import depthwise, pointwise
 
 
@@ -21,19 +21,32 @@ class ByKind(Convolutions):
     four times larger batch of images, with the same statistics.
     """
 
+    @property
+    def groups_inputs(self) -> bool:
+        """See the base class."""
+        return False
+
     def prepare(
-        self, weights: Kernels, shares: Tensor, targets: Sequence[int], like: Tensor
+        self,
+        weights: Kernels,
+        shares: Mapping[str, Tensor],
+        groups: Sequence[Group],
+        channels: int,
+        like: Tensor,
     ) -> Sequence[Kernels]:
         """See the base class."""
-        channels = like.shape[1]
-        split = {name: torch.split(weight, list(targets)) for name, weight in weights.items()}
-        found = []
-        for source, share in enumerate(torch.split(shares, list(targets))):
-            count, operations = share.shape
-            scales = share.t()[:, :, None].expand(operations, count, channels).flatten(1).unbind(0)
-            own = {name: parts[source] for name, parts in split.items()}
-            found.append(own | {name: scales[self._places[name]] for name in self._names})
-        return found
+        del like
+        targets = [group.targets for group in groups]
+        split = {name: torch.split(weight, targets) for name, weight in weights.items()}
+        if self._names:
+            scales = torch.stack([shares[name] for name in self._names])
+            wide = scales[:, :, None].expand(-1, -1, channels).flatten(1)
+            parts = torch.split(wide, [count * channels for count in targets], dim=1)
+            for name, own in zip(
+                self._names, zip(*(part.unbind(0) for part in parts), strict=True), strict=True
+            ):
+                split[name] = own
+        return [{name: own[source] for name, own in split.items()} for source in range(len(targets))]
 
     def outputs(self, x: Tensor, kernels: Kernels, stride: int) -> list[Tensor]:
         """See the base class: one term, already added up."""
@@ -79,12 +92,15 @@ class ByKind(Convolutions):
         return [by_target(sum(found[1:], found[0]), found[0].shape[1] // channels)]
 
     def mixed(
-        self, pooled: Sequence[Tensor], plain: Sequence[Tensor], shares: Tensor, *, normalised: bool
-    ) -> Sequence[Tensor]:
+        self, values: Sequence[Tensor], shares: Tensor, kernels: Kernels, *, normalised: bool
+    ) -> Tensor:
         """See the base class."""
-        pools = [self._statistics.normalise(value) for value in pooled] if normalised else pooled
-        values = torch.stack([value.permute(0, 2, 3, 1) for value in (*pools, *plain)])
-        return (shares @ values.flatten(1)).view(len(shares), *values.shape[1:]).unbind(0)
+        del kernels
+        if normalised:
+            values = [self._statistics.normalise(value) for value in values]
+        stacked = torch.stack([value.permute(0, 2, 3, 1) for value in values])
+        mixed = (shares[0] @ stacked.flatten(1)).view(-1, *stacked.shape[1:])
+        return mixed.permute(1, 2, 3, 0, 4)[:, :, :, None]
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

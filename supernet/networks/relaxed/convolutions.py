@@ -43,8 +43,21 @@ Kernels = Mapping[str, Tensor]
 """What a state's operations need, made of a cell's weights and shares."""
 
 
+@dataclass(frozen=True)
+class Group:
+    """States that are worked on together: their channels lie one after the other.
+
+    Attributes:
+        states: How many.
+        targets: Of each of them; the same ones.
+    """
+
+    states: int
+    targets: int
+
+
 class Convolutions(ABC):
-    """All operations of a cell, from each state to all of its targets. Holds no weights.
+    """All operations of a cell, from groups of states to their targets. Holds no weights.
 
     Args:
         names: Of all operations, as the shares have them.
@@ -52,21 +65,31 @@ class Convolutions(ABC):
     """
 
     def __init__(self, names: Sequence[str], statistics: Statistics) -> None:
-        self._places = {name: place for place, name in enumerate(names)}
         self._names = tuple(name for name in names if name in STAGES)
         self._statistics = statistics
 
+    @property
+    @abstractmethod
+    def groups_inputs(self) -> bool:
+        """Whether the inputs of a cell are a group; all other states are one each."""
+
     @abstractmethod
     def prepare(
-        self, weights: Kernels, shares: Tensor, targets: Sequence[int], like: Tensor
+        self,
+        weights: Kernels,
+        shares: Mapping[str, Tensor],
+        groups: Sequence[Group],
+        channels: int,
+        like: Tensor,
     ) -> Sequence[Kernels]:
-        """What each state needs.
+        """What each group needs.
 
         Args:
             weights: Of the cell: by operation, stage and part, ``[edges, ...]``, edges by source.
-            shares: ``[edges, operations]``, likewise.
-            targets: How many edges leave each state.
-            like: One of the states, for number of channels and precision.
+            shares: By operation ``[edges]``, likewise.
+            groups: Of all states that edges leave, in their order.
+            channels: Of a state.
+            like: A tensor in the precision and on the device of the states.
         """
 
     @abstractmethod
@@ -76,22 +99,22 @@ class Convolutions(ABC):
         What a target gets is the sum over terms and over ``k``.
 
         Args:
-            x: The rectified state ``[n, c, h, w]``.
-            kernels: The state's, of :meth:`prepare`.
+            x: The rectified states ``[n, states * c, h, w]``.
+            kernels: The group's, of :meth:`prepare`.
             stride: Of the edges.
         """
 
     @abstractmethod
     def mixed(
-        self, pooled: Sequence[Tensor], plain: Sequence[Tensor], shares: Tensor, *, normalised: bool
-    ) -> Sequence[Tensor]:
-        """What operations without weights give to each target, ``[n, h, w, c]``.
+        self, values: Sequence[Tensor], shares: Tensor, kernels: Kernels, *, normalised: bool
+    ) -> Tensor:
+        """A term ``[n, h, w, 1, targets, c]`` of what operations without weights give to the targets.
 
         Args:
-            pooled: Outputs ``[n, c, h, w]`` of pools.
-            plain: Other outputs, that are never normalised.
-            shares: ``[targets, operations]``, pools first.
-            normalised: Whether the pools are.
+            values: Their outputs ``[n, states * c, h, w]``.
+            shares: ``[states, targets, operations]``, of these operations.
+            kernels: The group's, of :meth:`prepare`.
+            normalised: Whether the outputs are normalised first.
         """
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import final
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from supernet.networks.normalisation import Statistics
-from supernet.networks.relaxed.convolutions import STAGES, Convolutions, Kernels, by_target
+from supernet.networks.relaxed.convolutions import STAGES, Convolutions, Group, Kernels, by_target
 
 _Family = tuple[int, int]  # dilation and number of stages
 
@@ -20,11 +21,13 @@ class Joined(Convolutions):
     """Operations with the same dilation and number of stages as one, and as few steps as that takes.
 
     - A depthwise and a 1x1 convolution with nothing between them are one convolution, whose kernel is the
-      product of theirs. The first ones have the same input for all targets.
+      product of theirs. The first ones have the same input for all targets. (Where all digits of float32 are
+      asked for that would be slow: see :func:`_few_digits`.)
     - Smaller kernels lie in the middle of the largest one.
     - 1x1 convolutions of several targets are one matrix product, with zeros from one target to another: the
-      gradient by such a matrix is computed faster than those by many small ones.
-    - What operations without weights give to the targets is such a product too.
+      gradient by such a matrix is computed faster than those by many small ones. What operations without
+      weights give to the targets is such a product too.
+    - The inputs of a cell are a group, with zeros from one to the other.
     """
 
     def __init__(self, names: Sequence[str], statistics: Statistics) -> None:
@@ -34,75 +37,114 @@ class Joined(Convolutions):
             stages = STAGES[name]
             self._families.setdefault((stages[0].dilation, len(stages)), []).append(name)
 
+    @property
+    def groups_inputs(self) -> bool:
+        """See the base class."""
+        return True
+
     def prepare(
-        self, weights: Kernels, shares: Tensor, targets: Sequence[int], like: Tensor
+        self,
+        weights: Kernels,
+        shares: Mapping[str, Tensor],
+        groups: Sequence[Group],
+        channels: int,
+        like: Tensor,
     ) -> Sequence[Kernels]:
         """See the base class."""
-        found: list[dict[str, Tensor]] = [{} for _ in targets]
-        columns = shares.unbind(1)
+        found: list[dict[str, Tensor]] = [{} for _ in groups]
+        edges = [group.states * group.targets for group in groups]
 
-        def share_out(key: str, whole: Tensor) -> None:
-            """``[kinds, edges, ...]`` by source."""
-            for kernels, own in zip(found, torch.split(whole, list(targets), dim=1), strict=True):
-                kernels[key] = own
+        def share_out(key: str, by_kind: Sequence[Tensor]) -> None:
+            """``[edges, ...]`` of each kind to ``[kinds, states, targets, ...]`` for each group."""
+            parts = [torch.split(part, edges) for part in by_kind]
+            whole = torch.cat([own for of_group in zip(*parts, strict=True) for own in of_group])
+            if not key.endswith(_SCALE):
+                whole = whole.to(like.dtype)
+            else:
+                whole = whole[:, None].expand(-1, channels).contiguous()
+            counts = [len(by_kind) * count for count in edges]
+            for kernels, group, own in zip(found, groups, torch.split(whole, counts), strict=True):
+                kernels[key] = own.view(len(by_kind), group.states, group.targets, *own.shape[1:])
 
         for family, names in self._families.items():
             for stage in range(family[1]):
                 side = max(STAGES[name][stage].kernel for name in names)
-                parts = [self._stage(weights, name, stage, side) for name in names]
-                for role in parts[0]:
-                    whole = torch.stack([part[role] for part in parts]).to(like.dtype)
-                    share_out(_key(family, stage, role), whole)
-            scale = torch.stack([columns[self._places[name]] for name in names])
-            share_out(_key(family, family[1], "scale"), scale[..., None].expand(-1, -1, like.shape[1]))
-        unit = torch.eye(max(targets) * len(self._names), dtype=like.dtype, device=like.device)
+                product = stage == 0 and _few_digits(like)
+                stages = [_parts(weights, name, stage, side, product=product) for name in names]
+                for role in stages[0]:
+                    share_out(_key(family, stage, role), [part[role] for part in stages])
+            share_out(_key(family, family[1], _SCALE), [shares[name] for name in names])
+        size = max(channels, max(edges) * len(self._names))
+        unit = torch.eye(size, dtype=like.dtype, device=like.device)
         for kernels in found:
             kernels["unit"] = unit
         return found
 
-    @staticmethod
-    def _stage(weights: Kernels, name: str, stage: int, side: int) -> dict[str, Tensor]:
-        """A first stage as one kernel ``[edges, outputs, k, k, inputs]``, others in their two parts."""
-        if not STAGES[name][stage].depthwise:
-            return {"whole": _centred(weights[f"{name}_{stage}_convolution"], side).permute(0, 1, 3, 4, 2)}
-        depthwise = _centred(weights[f"{name}_{stage}_depthwise"], side)
-        pointwise = weights[f"{name}_{stage}_pointwise"]
-        if stage == 0:
-            return {"whole": pointwise.permute(0, 1, 3, 4, 2) * depthwise.permute(0, 2, 3, 4, 1)}
-        return {"depthwise": depthwise, "pointwise": pointwise[..., 0, 0]}
-
     def outputs(self, x: Tensor, kernels: Kernels, stride: int) -> list[Tensor]:
         """See the base class."""
         found = []
-        for family, names in self._families.items():
+        for family in self._families:
             dilation, stages = family
-            whole = kernels[_key(family, 0, "whole")].flatten(0, 2).permute(0, 3, 1, 2)
-            y = F.conv2d(x, whole, None, stride, dilation * (whole.shape[-1] // 2), dilation)
-            for stage in range(1, stages):
-                y = F.relu(self._statistics.normalise(y))
-                depthwise = kernels[_key(family, stage, "depthwise")].flatten(0, 2)
-                y = F.conv2d(y, depthwise, padding=depthwise.shape[-1] // 2, groups=len(depthwise))
-                matrix = _diagonal(kernels[_key(family, stage, "pointwise")], kernels["unit"])
+            scale = kernels[_key(family, stages, _SCALE)]
+            kinds, states, targets, _ = scale.shape
+            y = x
+            for stage in range(stages):
+                if stage:
+                    y = F.relu(self._statistics.normalise(y))
+                own = {role: kernels.get(_key(family, stage, role)) for role in ("whole", *_SEPARATE)}
+                step = 1 if stage else stride
+                if own["whole"] is not None:
+                    whole = _blocks(own["whole"], kernels["unit"])
+                    y = F.conv2d(y, whole, None, step, dilation * (whole.shape[-1] // 2), dilation)
+                    continue
+                depthwise, pointwise = (own[role] for role in _SEPARATE)
+                assert depthwise is not None
+                assert pointwise is not None
+                if stage == 0:
+                    y = _for_each(y, kinds, states, targets)
+                kernel = depthwise.flatten(0, 3)
+                padding = dilation * (kernel.shape[-1] // 2)
+                y = F.conv2d(y, kernel, None, step, padding, dilation, len(kernel))
+                matrix = _diagonal(pointwise, kernels["unit"])
                 y = F.linear(y.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
-            scale = kernels[_key(family, stages, "scale")]
             y = self._statistics.normalise(y, scale.flatten())
-            found.append(by_target(y, scale.shape[1], len(names)))
+            found.append(by_target(y, targets, kinds * states))
         return found
 
     def mixed(
-        self, pooled: Sequence[Tensor], plain: Sequence[Tensor], shares: Tensor, *, normalised: bool
-    ) -> Sequence[Tensor]:
+        self, values: Sequence[Tensor], shares: Tensor, kernels: Kernels, *, normalised: bool
+    ) -> Tensor:
         """See the base class."""
-        values = list(pooled)
-        if normalised and pooled:
-            values = [self._statistics.normalise(torch.cat(values, dim=1))]
-        whole = torch.cat([*values, *plain], dim=1).permute(0, 2, 3, 1)
-        targets, operations = shares.shape
-        channels = whole.shape[-1] // operations
-        unit = torch.eye(channels, dtype=shares.dtype, device=shares.device)
-        matrix = (shares[:, None, :, None] * unit[:, None, :]).view(targets * channels, -1)
-        mixed = F.linear(whole, matrix)
-        return mixed.view(*mixed.shape[:3], targets, channels).unbind(3)
+        whole = torch.cat(list(values), dim=1) if len(values) > 1 else values[0]
+        if normalised:
+            whole = self._statistics.normalise(whole)
+        states, targets, operations = shares.shape
+        channels = whole.shape[1] // (states * operations)
+        unit = kernels["unit"][:channels, :channels]
+        # [targets, c, operations, states, c]
+        spread = shares.permute(1, 2, 0)[:, None, :, :, None] * unit[:, None, None]
+        mixed = F.linear(whole.permute(0, 2, 3, 1), spread.reshape(targets * channels, -1))
+        return mixed.view(*mixed.shape[:3], 1, targets, channels)
+
+
+_SEPARATE: Final = ("depthwise", "pointwise")
+_SCALE: Final = "scale"
+
+
+def _few_digits(like: Tensor) -> bool:
+    """Whether convolutions compute with fewer digits than float32 has, on a device with units for that."""
+    return like.dtype not in (torch.float32, torch.float64) or bool(torch.backends.cudnn.allow_tf32)
+
+
+def _parts(weights: Kernels, name: str, stage: int, side: int, *, product: bool) -> dict[str, Tensor]:
+    """A stage as one kernel ``whole`` ``[edges, outputs, k, k, inputs]``, or in its two parts."""
+    if not STAGES[name][stage].depthwise:
+        return {"whole": _centred(weights[f"{name}_{stage}_convolution"], side).permute(0, 1, 3, 4, 2)}
+    depthwise = _centred(weights[f"{name}_{stage}_depthwise"], side)
+    pointwise = weights[f"{name}_{stage}_pointwise"]
+    if product:
+        return {"whole": pointwise.permute(0, 1, 3, 4, 2) * depthwise.permute(0, 2, 3, 4, 1)}
+    return {"depthwise": depthwise, "pointwise": pointwise[..., 0, 0]}
 
 
 def _key(family: _Family, stage: int, role: str) -> str:
@@ -115,9 +157,28 @@ def _centred(kernels: Tensor, side: int) -> Tensor:
     return F.pad(kernels, (border,) * 4) if border else kernels
 
 
+def _blocks(kernels: Tensor, unit: Tensor) -> Tensor:
+    """``[kinds, states, targets, o, k, k, i]`` to ``[kinds * states * targets * o, states * i, k, k]``.
+
+    With zeros where outputs of one state would see another one. Channels are last in memory.
+    """
+    states = kernels.shape[1]
+    if states > 1:
+        places = unit[:states, :states].view(states, 1, 1, 1, 1, states, 1)
+        kernels = (kernels[..., None, :] * places).flatten(-2)
+    return kernels.flatten(0, 3).permute(0, 3, 1, 2)
+
+
+def _for_each(x: Tensor, kinds: int, states: int, targets: int) -> Tensor:
+    """``[n, states * c, h, w]`` to ``[n, kinds * states * targets * c, h, w]``."""
+    n, _, height, width = x.shape
+    parts = x.permute(0, 2, 3, 1).reshape(n, height, width, 1, states, 1, -1)
+    return parts.expand(-1, -1, -1, kinds, -1, targets, -1).flatten(3).permute(0, 3, 1, 2)
+
+
 def _diagonal(blocks: Tensor, unit: Tensor) -> Tensor:
-    """``[kinds, targets, o, i]`` to a matrix with these blocks along its diagonal; ``unit`` may be larger."""
-    kinds, targets, rows, columns = blocks.shape
-    count = kinds * targets
-    places = unit[:count, :count].view(kinds, targets, 1, kinds, targets, 1)
-    return (blocks[:, :, :, None, None] * places).view(count * rows, count * columns)
+    """``[..., o, i]`` to a matrix with these blocks along its diagonal, in their order."""
+    *places, rows, columns = blocks.shape
+    count = math.prod(places)
+    here = unit[:count, :count].view(*places, 1, *places, 1)
+    return (blocks[..., None, None, None, :] * here).reshape(count * rows, count * columns)

@@ -14,7 +14,7 @@ Nothing depends on the shares' values, no operation is left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 import torch
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from supernet.networks.normalisation import Statistics
 from supernet.networks.relaxed.by_kind import ByKind
-from supernet.networks.relaxed.convolutions import STAGES, Convolutions, by_target
+from supernet.networks.relaxed.convolutions import STAGES, Convolutions, Group, by_target
 from supernet.networks.relaxed.joined import Joined
 from supernet.networks.relaxed.layout import Layout, prefixed
 
@@ -112,49 +112,79 @@ class MergedEdges(nn.Module):
     def states(self, inputs: Sequence[Tensor], shares: Tensor, convolutions: Convolutions) -> list[Tensor]:
         """:meth:`forward` with a given way to compute, of the two that there are."""
         rows = shares.unbind(0)
-        sorted_shares = torch.stack([rows[index] for index in self._order])
+        sorted_rows = torch.stack([rows[index] for index in self._order])
+        columns = dict(zip(self._names, sorted_rows.unbind(1), strict=True))
+        groups = self._groups(together=convolutions.groups_inputs)
         weights = {name: weight for name, weight in self.weights.items() if name not in _REDUCTIONS}
-        kernels = convolutions.prepare(weights, sorted_shares, self._targets, inputs[0])
-        reductions = [
-            torch.split(self.weights[name], self._targets[: self._inputs])
-            for name in _REDUCTIONS
-            if name in self.weights
-        ]
+        kernels = convolutions.prepare(weights, columns, groups, self._channels, inputs[0])
         states = list(inputs)
         terms: list[list[Tensor]] = [[] for _ in range(self._targets[0])]
         """Of the nodes, ``[n, h, w, c]`` each."""
-        for source, share in enumerate(torch.split(sorted_shares, self._targets)):
-            x = states[source]
+        free = self._free_shares(columns, groups, like=inputs[0])
+        source = 0
+        for group, own, shares_of_free in zip(groups, kernels, free, strict=True):
             outer = source < self._inputs
             stride = 2 if self._halves and outer else 1
-            rectified = F.relu(x)
-            parts = convolutions.outputs(rectified, kernels[source], stride)
-            if outer and reductions:
-                reduced = _factorized(rectified, *(halves[source] for halves in reductions))
-                scale = share[:, self._names.index("skip_connect")].repeat_interleave(self._channels)
-                parts.append(by_target(self._statistics.normalise(reduced, scale), len(share)))
-            later = terms[-len(share) :]
-            for part in parts:
+            members = states[source : source + group.states]
+            x = torch.cat(members, dim=1) if len(members) > 1 else members[0]
+            found = convolutions.outputs(F.relu(x), own, stride)
+            for values, normalised in self._free(x, stride):
+                mixed = shares_of_free[tuple(values)]
+                found.append(convolutions.mixed(list(values.values()), mixed, own, normalised=normalised))
+            if outer:
+                found += self._reduced(members, source, columns)
+            later = terms[-group.targets :]
+            for part in found:
                 for place, term in enumerate(part.flatten(3, 4).unbind(3)):
-                    later[place % len(share)].append(term)
-            for node, term in zip(later, self._free(x, share, stride, convolutions), strict=False):
-                node.append(term)
-            if source + 1 >= self._inputs:
-                states.append(torch.stack(later[0]).sum(0).permute(0, 3, 1, 2))
+                    later[place % group.targets].append(term)
+            source += group.states
+            if source >= self._inputs:
+                # With its type given, an autocast leaves the sum in it.
+                node = torch.stack(later[0]).sum(0, dtype=later[0][0].dtype)
+                states.append(node.permute(0, 3, 1, 2))
         return states
 
-    def _free(self, x: Tensor, share: Tensor, stride: int, convolutions: Convolutions) -> Sequence[Tensor]:
-        """What the operations without weights give to each target, ``[n, h, w, c]``; nothing without any."""
+    def _groups(self, *, together: bool) -> list[Group]:
+        """Of the states that edges leave."""
+        alone = [Group(1, targets) for targets in self._targets]
+        if not together:
+            return alone
+        return [Group(self._inputs, self._targets[0]), *alone[self._inputs :]]
+
+    def _free(self, x: Tensor, stride: int) -> list[tuple[dict[str, Tensor], bool]]:
+        """Outputs of the operations without weights by name, and whether they are normalised."""
         pooled = {name: _pool(name, x, stride) for name in self._names if name in _POOLS}
         plain = {"skip_connect": x} if stride == 1 and "skip_connect" in self._names else {}
-        names = [*pooled, *plain]
-        if not names:
-            return ()
-        by_name = dict(zip(self._names, share.unbind(1), strict=True))
-        columns = torch.stack([by_name[name] for name in names], dim=1)
-        return convolutions.mixed(
-            list(pooled.values()), list(plain.values()), columns, normalised=self._pools
-        )
+        apart = [(pooled, True), (plain, False)] if self._pools else [({**pooled, **plain}, False)]
+        return [(values, normalised) for values, normalised in apart if values]
+
+    def _free_shares(
+        self, columns: Mapping[str, Tensor], groups: Sequence[Group], like: Tensor
+    ) -> list[dict[tuple[str, ...], Tensor]]:
+        """By group, and by the names of what is mixed at once: ``[states, targets, operations]``."""
+        pooled = tuple(name for name in self._names if name in _POOLS)
+        plain = tuple(name for name in self._names if name == "skip_connect")
+        found: list[dict[tuple[str, ...], Tensor]] = [{} for _ in groups]
+        for names in {pooled, plain} if self._pools else {(*pooled, *plain), pooled}:
+            if names:
+                whole = torch.stack([columns[name] for name in names], dim=1).to(like.dtype)
+                parts = torch.split(whole, [group.states * group.targets for group in groups])
+                for shares, group, part in zip(found, groups, parts, strict=True):
+                    shares[names] = part.view(group.states, group.targets, len(names))
+        return found
+
+    def _reduced(self, members: Sequence[Tensor], first: int, columns: Mapping[str, Tensor]) -> list[Tensor]:
+        """Terms of the skip connections that halve the image."""
+        if _REDUCTIONS[0] not in self.weights:
+            return []
+        found = []
+        halves = [torch.split(self.weights[name], self._targets[: self._inputs]) for name in _REDUCTIONS]
+        scales = torch.split(columns["skip_connect"], self._targets)
+        for place, x in enumerate(members, start=first):
+            reduced = _factorized(F.relu(x), *(half[place] for half in halves))
+            scale = scales[place].repeat_interleave(self._channels)
+            found.append(by_target(self._statistics.normalise(reduced, scale), len(scales[place])))
+        return found
 
 
 def whole_layout(network: nn.Module) -> Layout:

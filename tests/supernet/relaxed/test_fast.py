@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -73,15 +73,17 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
         assert float((value - b[name]).abs().max()) <= TOLERANCE * scale, name
 
 
-@pytest.fixture(params=["by_kind", "joined"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to merge operations, whatever the device."""
+@pytest.fixture(params=["by_kind", "joined", "joined, all digits"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """All ways to merge operations, whatever the device."""
+    name, _, digits = request.param.partition(", ")
 
     def forward(self: MergedEdges, inputs: Sequence[Tensor], shares: Tensor) -> list[Tensor]:
-        return self.states(inputs, shares, getattr(self, f"_{request.param}"))
+        return self.states(inputs, shares, getattr(self, f"_{name}"))
 
     monkeypatch.setattr(MergedEdges, "forward", forward)
-    return str(request.param)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=not digits):
+        yield request.param
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 10)])
