@@ -57,7 +57,8 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     """
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+    # Absolute: Arrow takes a path with a colon that is not there for an address.
+    return pq.ParquetFile(path.absolute(), page_checksum_verification=True, pre_buffer=False)
 
 
 @final

@@ -16,6 +16,8 @@ from crlso.runs.files import disk_errors
 from crlso.settings import fill_settings
 
 if TYPE_CHECKING:
+    import torch
+
     from supernet.relaxation import Relaxation
     from supernet.update_rules import UpdateRule
 
@@ -40,13 +42,13 @@ class RelaxationSettings:
     def __post_init__(self) -> None:
         _positive("relaxation", temperature=self.temperature, final_temperature=self.final_temperature)
 
-    def build(self) -> Relaxation:
-        """The part."""
+    def build(self, device: torch.device | str = "cpu") -> Relaxation:
+        """The part, for architecture weights on this device."""
         from supernet.relaxation import Gumbel, Softmax
 
         if self.kind == "softmax":
             return Softmax()
-        return Gumbel(self.temperature, hard=self.kind == "gdas")
+        return Gumbel(self.temperature, hard=self.kind == "gdas", device=device)
 
     def temperature_at(self, epoch: int, epochs: int) -> float:
         """Of an epoch, counted from 0."""

@@ -34,10 +34,11 @@ def build(
     ] = None,
     sample_seed: Annotated[int, typer.Option("--sample-seed", help="Which ones.")] = 0,
     data: Annotated[
-        str, typer.Option("--data", help="Images by name: digits, cifar10, fashion_mnist, ...")
+        str, typer.Option("--data", help="Images: a name (digits, cifar10, ...) or the path of their files.")
     ] = "digits",
     data_path: Annotated[
-        Path | None, typer.Option("--data-path", help="Folder of the images' files (idx, fashion_mnist).")
+        Path | None,
+        typer.Option("--data-path", help="Where the files of the data set that --data names are."),
     ] = None,
     limit: Annotated[
         str | None,
@@ -145,10 +146,16 @@ def _trainer(
     from crlso.spaces import DARTSSpace, get_space
 
     found = get_space(space)
-    from supernet.data import SplitSettings, load
+    from supernet.data import SOURCES, SplitSettings, load
     from supernet.data import split as divide
+    from supernet.data.sources import find
 
-    images = divide(load(data, data_path), SplitSettings(**split))
+    if data_path is not None and data not in SOURCES:
+        raise UserError(
+            f"--data {quoted(data)} is no name; --data-path goes with one of {', '.join(SOURCES)}"
+        )
+    found_images = load(data, data_path) if data in SOURCES else find(data)
+    images = divide(found_images, SplitSettings(**split))
     from supernet.networks import ImageTask, family_of
     from supernet.scratch import SMALL, SMALL_DARTS, ScratchTrainer
     from supernet.training import TrainSettings

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +16,19 @@ import numpy as np
 from crlso.runs.files import disk_errors, write_aside
 
 FORMAT = 1
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,  # also what is not implemented
+    TypeError,
+    ValueError,
+    AttributeError,
+)
+"""What reading damaged files raises."""
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any], trials: int) -> None:
@@ -51,7 +67,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], int] | None:
         if data["format"] != FORMAT:
             return None
         return data["method"], data["trials"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError):
+    except (pickle.UnpicklingError, LookupError, TypeError):
         return None
 
 
@@ -68,12 +84,20 @@ def parse_state(file: IO[bytes]) -> dict[str, Any]:
     """The inverse of :func:`dump_state`.
 
     Raises:
-        pickle.UnpicklingError: The file holds more than plain data, numpy arrays and tensors.
+        pickle.UnpicklingError: The file is damaged, or holds more than plain data, numpy arrays and tensors.
     """
     import torch
 
-    with torch.serialization.safe_globals(_numpy_globals()):
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    raw = file.read()
+    try:
+        # Torch does not look at the checksums: a flipped bit would be a slightly different number.
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            if (bad := archive.testzip()) is not None:
+                raise pickle.UnpicklingError(f"the checksum of {bad} is wrong")
+        with torch.serialization.safe_globals(_numpy_globals()):
+            state: dict[str, Any] = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        raise pickle.UnpicklingError(" ".join(str(error).split())[:200]) from error
     return state
 
 

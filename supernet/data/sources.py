@@ -188,7 +188,8 @@ def find(text: str, *, size: int | None = None) -> Images:
     with disk_errors(path):
         if not text.strip() or "\0" in text or not path.exists():
             raise UserError(
-                f"no data set {text!r}: names are {', '.join(SOURCES)}; a path may lead to {LAYOUTS}"
+                f"no data set {text!r}: give a name ({', '.join(SOURCES)}) or the path of files (CIFAR's,"
+                " SVHN's, MNIST's, or a folder of pictures for each class)"
             )
         name = recognise(path)
         if name is None:

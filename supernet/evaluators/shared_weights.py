@@ -21,6 +21,7 @@ from supernet.measuring import SHARED_BATCH, measure
 from supernet.networks import NetworkFamily
 from supernet.networks.supernet import Supernet
 from supernet.processes import Processes
+from supernet.search.directory import load_state
 from supernet.search.loop import Search
 from supernet.search.run import read_plan, read_state, seeds_of
 
@@ -44,6 +45,9 @@ class SharedWeights:
         supernet: Its weights are shared.
         splits: The data.
         fingerprint: What pins the answers down.
+
+    Raises:
+        UserError: Fewer than two validation or test images.
     """
 
     def __init__(
@@ -55,6 +59,12 @@ class SharedWeights:
         *,
         fingerprint: Mapping[str, str],
     ) -> None:
+        for part, held in (("validation", splits.valid), ("test", splits.test)):
+            if len(held) < 2:
+                raise UserError(
+                    f"shared weights are measured with the statistics of two images or more; the {part} part"
+                    f" of {splits.name!r} has {len(held)}"
+                )
         self._name = name
         self._family = family
         self._supernet = supernet
@@ -92,7 +102,7 @@ class SharedWeights:
         family = plan.family(splits)
         processes = Processes(device, plan.recipe.search.precision)
         search = Search(family, splits, plan.recipe, seed=chosen, processes=processes)
-        search.load_state_dict(state)
+        load_state(search, state, file)
         with disk_errors(file):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return cls(

@@ -9,6 +9,7 @@ from typing import Final, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 EPSILON: Final = 1e-5
@@ -29,9 +30,29 @@ class OwnBatch(Statistics):
 
     def normalise(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """See the base class."""
+        if _carries_tangent(x) or (scale is not None and _carries_tangent(scale)):
+            return _by_formula(x, scale)
         # Torch 2.13 on a CPU gives a wrong gradient by channels-last images for a scale that was expanded.
         dense = None if scale is None else scale.contiguous()
         return F.batch_norm(x, None, None, dense, None, training=True, eps=EPSILON)
+
+
+def _carries_tangent(x: Tensor) -> bool:
+    """Whether the innermost derivative that is being taken is a forward one (``jvp``) through this tensor.
+
+    Torch 2.13 takes the statistics in ``batch_norm``'s forward derivative for constants, so that a derivative
+    of that derivative would be wrong. (Forward over reverse, the order of second-order rules, is right.)
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def _by_formula(x: Tensor, scale: Tensor | None) -> Tensor:
+    precise = x.to(torch.promote_types(x.dtype, torch.float32))
+    variance, mean = torch.var_mean(precise, dim=(0, 2, 3), correction=0, keepdim=True)
+    y = (precise - mean) * torch.rsqrt(variance + EPSILON)
+    return (y if scale is None else y * scale[:, None, None]).to(x.dtype)
 
 
 @final

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -16,7 +16,7 @@ from crlso.runs import events
 from crlso.runs.checkpoint import dump_state, parse_state
 from crlso.runs.directory import CHECKPOINT_COST, write_arrays
 from crlso.runs.files import disk_errors, write_aside
-from supernet.search.loop import Search
+from supernet.search.loop import STATE_FORMAT, STATE_KEYS, Search
 from supernet.search.record import EpochRecord
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -53,7 +53,7 @@ class SeedDirectory:
         state = read_checkpoint(self.path / CHECKPOINT)
         if state is None:
             return False
-        search.load_state_dict(state)
+        load_state(search, state, self.path / CHECKPOINT)
         return True
 
     def run(self, search: Search, *, stop_after: int | None = None) -> Iterator[EpochRecord | None]:
@@ -115,21 +115,36 @@ class SeedDirectory:
         events.write_events(self.path / events.FILE_NAME, sorted(scalars))
 
 
+def load_state(search: Search, state: Mapping[str, Any], path: Path) -> None:
+    """Brings a search to a state that was read from ``path``.
+
+    Raises:
+        RunError: The state is of another search; the message names the file.
+    """
+    try:
+        search.load_state_dict(state)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """The state in a checkpoint; ``None`` where there is no file.
 
     Raises:
-        RunError: The file is damaged or holds more than plain data, arrays and tensors.
+        RunError: The file is damaged, holds more than plain data, arrays and tensors, or something else than
+            the state of a search.
     """
     if not path.exists():
         return None
     try:
         with disk_errors(path), path.open("rb") as file:
-            return parse_state(file)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, RunError):
-            raise
+            state = parse_state(file)
+    except pickle.UnpicklingError as error:
         raise RunError(f"{path} is damaged; remove it to begin this search anew") from error
+    whole = isinstance(state, dict) and (state.get("format") != STATE_FORMAT or state.keys() >= STATE_KEYS)
+    if not whole:
+        raise RunError(f"{path} holds no state of a search; remove it to begin this search anew")
+    return state
 
 
 def read_records(path: Path) -> tuple[EpochRecord, ...]:

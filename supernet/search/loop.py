@@ -33,7 +33,25 @@ from supernet.search.record import EpochRecord
 from supernet.search.replay import Replayed
 from supernet.update_rules import Batch, Problem, virtual_step
 
-STATE_FORMAT: Final = 1
+STATE_FORMAT: Final = 2
+STATE_KEYS: Final = frozenset(
+    (
+        "format",
+        "search",
+        "weights",
+        "alpha",
+        "weights_optimizer",
+        "architecture_optimizer",
+        "epoch",
+        "step",
+        "stopped",
+        "sums",
+        "records",
+        "history",
+        "clock",
+    )
+)
+"""What a state has."""
 
 
 @final
@@ -130,7 +148,7 @@ class Search:
         shape = (len(self.family.kinds), len(self.family.edges), len(self.family.operations))
         drawn = torch.randn(shape, generator=streams.cpu_generator(self.seed, streams.ARCHITECTURE))
         self.alpha = torch.nn.Parameter(settings.architecture_scale * drawn.to(device=device, dtype=dtype))
-        self.relaxation = self.recipe.relaxation.build()
+        self.relaxation = self.recipe.relaxation.build(device)
         self._rule = self.recipe.update.build()
         return Problem(
             self.network,
@@ -297,7 +315,8 @@ class Search:
             raise RunError(
                 f"the training loss is no finite number in epoch {self.epoch + 1}, step {wrong} of"
                 f" {self.steps}"
-                f" (seed {self.seed}); lower learning_rate (now {self.settings.learning_rate})"
+                f" (seed {self.seed}); lower learning_rate (now {self.settings.learning_rate}) or"
+                f" architecture_learning_rate (now {self.settings.architecture_learning_rate})"
             )
 
     def derived(self) -> Code:
@@ -367,6 +386,7 @@ class Search:
         """Plain data and tensors; waits for the device."""
         return {
             "format": STATE_FORMAT,
+            "search": self._described(),
             "weights": {name: value.detach() for name, value in self.network.named_parameters()},
             "alpha": self.alpha.detach(),
             "weights_optimizer": self._weights.state_dict(),
@@ -380,16 +400,33 @@ class Search:
             "clock": self._clock.state(),
         }
 
+    def _described(self) -> dict[str, str]:
+        """What makes a search the one that it is, in words."""
+        parts = {
+            f"{part}.{key}": str(value)
+            for part, values in self.recipe.to_dict().items()
+            if isinstance(values, dict)
+            for key, value in values.items()
+        }
+        own = {"space": self.family.space.name, "network": self.family.describe(), "seed": str(self.seed)}
+        return {"recipe": self.recipe.name, **own, **parts}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken.
 
         Raises:
-            RunError: The state is of another search: other weights, or another format.
+            RunError: The state is of another search (recipe, network, seed), or of another format.
         """
         if state.get("format") != STATE_FORMAT:
             raise RunError(
                 f"the checkpoint has format {state.get('format')}; this version reads {STATE_FORMAT}"
             )
+        for key, value in self._described().items():
+            if (there := state["search"].get(key)) != value:
+                raise RunError(
+                    f"the checkpoint is that of another search ({key} is {there} there, {value} here); choose"
+                    " another directory, or the settings with which it was made"
+                )
         own = dict(self.network.named_parameters())
         theirs = state["weights"]
         if {k: tuple(v.shape) for k, v in own.items()} != {k: tuple(v.shape) for k, v in theirs.items()} or (

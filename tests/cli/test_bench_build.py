@@ -158,7 +158,7 @@ def test_a_sample_says_before_the_work_what_it_is() -> None:
     [
         (("two.yaml",), "--all"),
         (("two.yaml", "--all", "--sample", "2"), "one of them"),
-        (("two.yaml", "--all", "--data", "mnist"), "unknown data set 'mnist'; known: cifar10"),
+        (("two.yaml", "--all", "--data", "mnist"), "no data set 'mnist': give a name (digits, "),
         (("two.yaml", "--all", "--data", "idx", "--data-path", "."), "there is no train-images-idx3-ubyte"),
         (("two.yaml", "--all", "--epochs", "4,x"), "--epochs '4,x'"),
         (("two.yaml", "--all", "--epochs", "4,2"), "increasing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from crlso.runs.checkpoint import dump_state, load_checkpoint, save_checkpoint
+from crlso.runs.checkpoint import dump_state, load_checkpoint, parse_state, save_checkpoint
 from crlso.search.testing import through_file
 
 
@@ -78,3 +79,22 @@ def test_damaged_checkpoints_are_left_out(tmp_path: Path) -> None:
         assert load_checkpoint(path) is None
     path.write_bytes(dump_state({"format": 99, "trials": 1, "method": {}}))
     assert load_checkpoint(path) is None
+
+
+def test_no_flipped_bit_is_a_slightly_different_number() -> None:
+    state = {"a": np.arange(100), "b": torch.ones(50), "c": [0.5, 1]}
+    data = dump_state(state)
+    rng = np.random.default_rng(0)
+    noticed = 0
+    for place, bit in zip(rng.integers(0, len(data), 400), rng.integers(0, 8, 400), strict=True):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << bit
+        try:
+            found = parse_state(io.BytesIO(damaged))
+        except pickle.UnpicklingError:
+            noticed += 1
+            continue
+        np.testing.assert_array_equal(found["a"], state["a"])
+        assert torch.equal(found["b"], torch.ones(50))
+        assert found["c"] == state["c"]
+    assert noticed > 200  # the others lie in the padding

@@ -11,7 +11,8 @@ from crlso.errors import UserError
 from supernet.curvature import dominant_eigenvalue
 from supernet.relaxation import Softmax
 from supernet.update_rules import Batch, Problem
-from tests.supernet.toys import NoWaiting, SmoothSupernet, batch, smooth
+from tests.supernet.dispatch import NoWaiting
+from tests.supernet.toys import SmoothSupernet, batch, smooth
 
 # Their dominant eigenvalue is well apart from the others; one is negative.
 SEEDS = (0, 1, 5)

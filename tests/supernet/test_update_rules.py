@@ -29,7 +29,8 @@ from supernet.update_rules import (
     VirtualStep,
     virtual_step,
 )
-from tests.supernet.toys import NoWaiting, WouldWaitError, batch, smooth
+from tests.supernet.dispatch import NoWaiting, WouldWaitError
+from tests.supernet.toys import batch, smooth
 
 RULES: tuple[UpdateRule, ...] = (
     SingleLevel(),
@@ -361,7 +362,7 @@ def meta_step(network: nn.Module, alpha: Tensor, relaxation: Relaxation, rule: U
     ]
     here = Problem(network, alpha, relaxation)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=3e-4)
-    with NoWaiting():
+    with NoWaiting("meta"):
         for _ in range(2):
             here.draw()
             got = rule.gradients(here, *data, virtual_step(optimizer, here.parameters))
@@ -450,6 +451,16 @@ def test_compiled_functions_give_the_same_and_stay_valid(rule: UpdateRule) -> No
 def test_waiting_is_seen(wait: Callable[[Tensor], object]) -> None:
     with NoWaiting(), pytest.raises(WouldWaitError):
         wait(torch.ones(3))
+
+
+def test_a_tensor_of_the_host_is_seen() -> None:
+    on_meta, number = torch.ones(3, device="meta"), torch.tensor(2.0)
+    with NoWaiting("meta"):
+        assert (2 * on_meta + torch.zeros_like(on_meta)).device.type == "meta"
+        with pytest.raises(WouldWaitError, match="on cpu"):
+            torch.zeros(3)
+        with pytest.raises(WouldWaitError, match="on cpu"):
+            on_meta / number
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from supernet.networks.normalisation import BatchStatistics, Statistics
 from supernet.networks.supernet import Supernet
@@ -50,27 +47,3 @@ def batch(seed: int, images: int = 6, *, channels: int = 2, size: int = 5, class
         torch.randn(shape, dtype=torch.float64, generator=generator),
         torch.randint(classes, (images,), generator=generator),
     )
-
-
-class WouldWaitError(Exception):
-    """On an accelerator this operation would wait for the device, or copy from it."""
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses operations that read a tensor's values on the host, or move tensors between devices."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        aten = torch.ops.aten
-        reads = (aten._local_scalar_dense, aten.is_nonzero, aten.equal, aten.nonzero, aten.masked_select)
-        if func.overloadpacket in reads:
-            raise WouldWaitError(str(func))
-        moved = func.overloadpacket is aten._to_copy and kwargs.get("device") not in (None, args[0].device)
-        crossed = func.overloadpacket is aten.copy_ and args[0].device != args[1].device
-        # A mask as an index gives a result whose size only the device knows.
-        masked = func.overloadpacket is aten.index and any(
-            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-        )
-        if moved or crossed or masked:
-            raise WouldWaitError(str(func))
-        return func(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from crlso.errors import RunError, UserError
 from crlso.runs.checkpoint import dump_state, parse_state
 from supernet.search import Search
+from supernet.search.directory import SeedDirectory, read_records
 from tests.supernet.search.small import search, splits
 
 
@@ -123,12 +125,42 @@ def test_bad_data_and_seeds() -> None:
         search(seed=-1)
 
 
-def test_a_checkpoint_of_another_supernet_is_refused() -> None:
-    state = search(space="darts").state_dict()
-    with pytest.raises(RunError, match="weights of another supernet"):
-        search().load_state_dict(state)
-    with pytest.raises(RunError, match="format"):
-        search().load_state_dict({**state, "format": 0})
+def test_the_last_good_state_stays(tmp_path: Path) -> None:
+    whole = everything(finish(search()))
+    found, folder = search(), SeedDirectory(tmp_path, writes=True)
+    steps = folder.run(found)
+    while next(steps) is None:
+        pass
+    with torch.no_grad():
+        next(found.network.parameters()).fill_(torch.nan)
+    with pytest.raises(RunError, match=r"epoch 2, step 1 of 3 .*the last good state is kept in .*checkpoint"):
+        list(steps)
+    again = search()
+    assert folder.restore(again)
+    assert again.epoch == 1
+    assert len(read_records(tmp_path)) == 1
+    assert same(everything(finish(again)), whole)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"space": "darts"}, "space is darts there, three here"),
+        ({"recipe": "milenas"}, "recipe is milenas there, darts_1st here"),
+        ({"seed": 3}, "seed is 3 there, 0 here"),
+        ({"epochs": 5}, "search.epochs is 5 there, 2 here"),
+        ({"update.kind": "single_level"}, "update.kind is single_level there, first_order here"),
+    ],
+)
+def test_a_checkpoint_of_another_search_is_refused(other: dict[str, Any], said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        search().load_state_dict(search(**other).state_dict())
+
+
+def test_a_checkpoint_of_another_format_is_refused() -> None:
+    found = search()
+    with pytest.raises(RunError, match="has format 0; this version reads"):
+        found.load_state_dict({**found.state_dict(), "format": 0})
 
 
 def test_measuring_sees_all_images() -> None:
