@@ -69,11 +69,14 @@ def parse_state(file: IO[bytes]) -> dict[str, Any]:
 
     Raises:
         pickle.UnpicklingError: The file holds more than plain data, numpy arrays and tensors.
+        RuntimeError, EOFError, ValueError, KeyError, TypeError: It is damaged.
     """
     import torch
 
+    # From memory: torch seeks before the beginning of some files that are cut off, which is an OSError.
+    content = io.BytesIO(file.read())
     with torch.serialization.safe_globals(_numpy_globals()):
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
     return state
 
 
