@@ -188,7 +188,12 @@ def _lines(summary: Mapping[str, Any], out: Path) -> list[str]:
     if len(summary["architectures"]) > 1:
         over = _spread(summary["over_architectures"]["test_accuracy"], over="architectures")
         lines += ["over architectures, of each the mean over seeds:", f"  test          {over}"]
-    return [*lines, f"metric          {summary['metric']}", f"files           {out}"]
+    return [
+        *lines,
+        f"metric          {summary['metric']}",
+        f"files           {out}",
+        f"report          crlso report {out}",
+    ]
 
 
 def _spread(figures: Mapping[str, Any], diverged: int = 0, *, over: str = "seeds") -> str:

@@ -217,3 +217,14 @@ def test_a_search_that_is_not_finished(
     status, _, said = run("train", "--from", str(trained[0]), "--out", out)
     assert status == 2
     assert "holds another kind of run" in said
+
+
+def test_the_report_knows_it(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    words = ["report", str(trained[0]), "--out", str(tmp_path / "report.html"), "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    (training,) = json.loads(result.stdout)["trainings"]
+    assert training["cells"] == [CONVOLUTIONS, SKIPS]
+    assert len(training["plots"]) == 4
+    accuracy = trained[1]["architectures"][1]["test_accuracy"]["mean"]
+    assert f"{accuracy:.2f} ±" in (tmp_path / "report.html").read_text(encoding="utf-8")
