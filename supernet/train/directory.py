@@ -48,6 +48,11 @@ class Identity:
         pinned = {key: value for key, value in self.fingerprint.items() if key not in ("torch", "device")}
         return {"architecture": self.architecture, "seed": self.seed, "trainer": pinned}
 
+    @property
+    def device(self) -> str:
+        """Kind of device, whose random numbers are its own."""
+        return self.fingerprint["device"]
+
 
 @final
 class TrainingDirectory:
@@ -81,13 +86,18 @@ class TrainingDirectory:
         try:
             with disk_errors(file), file.open("rb") as stream:
                 kept = parse_state(stream)
-            identity, state = kept["identity"], kept["training"]
+            identity, device, state = kept["identity"], kept["device"], kept["training"]
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(error) from error
         if identity != self._identity.to_dict():
             raise RunError(
                 f"{file} is of another training; remove it to begin this one anew, or choose another"
                 " directory"
+            )
+        if device != self._identity.device:
+            raise RunError(
+                f"the training in {self.path} was begun on {device}, whose random numbers are its own; go on"
+                f" there, or remove {CHECKPOINT} to begin anew on {self._identity.device}"
             )
         try:
             training.load_state_dict(state)
@@ -139,7 +149,8 @@ class TrainingDirectory:
     def _keep(self, training: Training) -> None:
         if not self._writes:
             return
-        data = dump_state({"identity": self._identity.to_dict(), "training": training.state_dict()})
+        identity, device = self._identity.to_dict(), self._identity.device
+        data = dump_state({"identity": identity, "device": device, "training": training.state_dict()})
         with write_aside(self.path / CHECKPOINT) as file:
             file.write(data)
         self._write_curves(training)

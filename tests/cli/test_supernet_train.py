@@ -148,6 +148,18 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
         assert results[0] | {"seconds": 0} == results[1] | {"seconds": 0}
 
 
+@pytest.mark.slow
+def test_several_processes_train_one_network(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"]
+    command += ["crlso.cli.main", "supernet", "train", *ONE, "--seeds", "2", "--json", "--out", str(out)]
+    first, again = (
+        subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout for _ in range(2)
+    )
+    assert json.loads(first) == json.loads(again) == json.loads((out / "summary.json").read_text("utf-8"))
+    assert [each["failed"] for each in json.loads(first)["architectures"][0]["trainings"]] == [False, False]
+
+
 def timeless(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]

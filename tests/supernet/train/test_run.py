@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 import supernet
 from crlso.errors import RunError, UserError
+from crlso.runs.checkpoint import parse_state
 from supernet.train.directory import Identity, TrainingDirectory
 from supernet.training import Training
 from tests.supernet.train.small import CONVOLUTIONS, SKIPS, plan, run, trainer
@@ -104,6 +106,10 @@ def test_networks_that_are_not_there(trained: tuple[Path, dict[str, Any]], tmp_p
             supernet.load_network(copy)
 
 
+def identity(text: str) -> dict[str, Any]:
+    return Identity(text, 0, trainer(plan(epochs=3, drop_path=0.1)).fingerprint).to_dict()
+
+
 def stopped(folder: Path, text: str = CONVOLUTIONS, *, epochs: int = 1) -> None:
     """A training that was left after so many epochs."""
     one = trainer(plan(epochs=3, drop_path=0.1))
@@ -148,7 +154,13 @@ def test_checkpoints_that_are_of_no_use(tmp_path: Path) -> None:
         checkpoint.write_bytes(content)
         with pytest.raises(RunError, match=r"checkpoint.pt is (damaged|of another)"):
             run(made, tmp_path)
-    for state in ({}, {"identity": 3}, {"identity": {}, "training": {}}):
+    torch.save(
+        {**parse_state(io.BytesIO(whole)), "identity": identity(CONVOLUTIONS), "device": "cuda"}, checkpoint
+    )
+    with pytest.raises(RunError, match="was begun on cuda, whose random numbers are its own; go on there"):
+        run(made, tmp_path)
+    own = {"identity": identity(CONVOLUTIONS), "device": "cpu"}
+    for state in ({}, {"identity": 3}, {**own, "training": {"format": 1}}, {**own, "training": 7}):
         torch.save(state, checkpoint)
         with pytest.raises(RunError, match=r"checkpoint.pt is (damaged|of another)"):
             run(made, tmp_path)
