@@ -55,7 +55,9 @@ def test_what_a_search_derived_is_trained_as_the_search_does(
 ) -> None:
     """Its data, sizes and settings: the very figures that the search's own training came to."""
     out = tmp_path / "run"
-    status, text, said = run("train", "--from", str(searched[0]), "--seeds", "2", "--json", "--out", str(out))
+    status, text, said = run(
+        "train", "--from", str(searched[0]), "--seeds", "2", "--jobs", "1", "--json", "--out", str(out)
+    )
     assert status == 0, said
     entries = {entry["architecture"]: entry for entry in json.loads(text)["architectures"]}
     found = searched[1]["searches"]
@@ -69,7 +71,7 @@ def test_what_a_search_derived_is_trained_as_the_search_does(
 
 
 def test_options_say_otherwise(searched: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    words = ["--set", "epochs=1", "--all-data", "--channels", "6", "--shrink", "2", "--json"]
+    words = ["--set", "epochs=1", "--all-data", "--channels", "6", "--shrink", "2", "--jobs", "1", "--json"]
     status, text, said = run("train", "--from", str(searched[0]), *words, "--out", str(tmp_path / "run"))
     assert status == 0, said
     summary = json.loads(text)
@@ -107,11 +109,12 @@ def test_other_settings_are_refused(trained: tuple[Path, dict[str, Any]]) -> Non
     assert len(said.strip().splitlines()) == 1
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    """Two trainings at a time, killed in the middle; then one at a time."""
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, jobs: str) -> None:
+    """Killed in the middle, with one training at a time or two; then one at a time."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     words = [*NASBENCH, "--architecture", CONVOLUTIONS, "--channels", "4", "--seeds", "2"]
-    words += ["--set", "epochs=6", "--set", "augmentation=shift", "--out"]
+    words += ["--limit", "400,100,100", "--set", "epochs=6", "--set", "augmentation=shift", "--out"]
     command = [
         sys.executable,
         "-m",
