@@ -133,8 +133,11 @@ class SearchSettings:
         guard: What happens when the search collapses: nothing, a warning, or the end of the search.
         skip_limit: Skip connections in the normal cell that count as a collapse when exceeded.
         size_stop: Stop when the normal cell has 6 convolutions and the reduction cell none (MiLeNAS).
-        path: How the supernet computes: merged (``fast``) or one operation at a time (``reference``).
+        path: How the supernet computes: merged (``fast``), or one operation at a time (``reference``) with
+            all the work that the published implementation does.
         channels_last: Memory layout of images and weights.
+        cuda_graph: Start every step as one CUDA graph instead of kernel by kernel; on other devices, and with
+            several processes, it changes nothing.
         compile: Translate the supernet with ``torch.compile``.
         precision: Of weights and computation.
         statistics: Normalisation over the images of a process (``own``) or of all (``reduced``).
@@ -159,6 +162,7 @@ class SearchSettings:
     size_stop: bool = False
     path: Literal["fast", "reference"] = "fast"
     channels_last: bool = True
+    cuda_graph: bool = True
     compile: bool = False
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     statistics: Literal["own", "reduced"] = "own"

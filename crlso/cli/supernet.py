@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors, whole_number
+from crlso.cli.common import JsonOption, key_values, print_json, quoted, say, user_errors, whole_number
 from crlso.cli.search import parse_seeds
 from crlso.cli.supernet_options import (
     CellsOption,
@@ -21,6 +21,7 @@ from crlso.cli.supernet_options import (
     percent,
     processors,
 )
+from crlso.cli.supernet_time import time as time_command
 from crlso.cli.supernet_train import train as train_command
 from crlso.errors import UserError
 
@@ -129,7 +130,7 @@ def search(
             device=device,
             table=looked_up,
             progress=not json,
-            say=lambda text: None if json else typer.echo(text, err=True),
+            say=(lambda text: None) if json else say,
         )
         if not summary:  # a helping process of several
             return
@@ -143,6 +144,7 @@ app.command(
     name="train",
     epilog="Example: crlso supernet train --from runs/darts --preset published --all-data --out runs/trained",
 )(train_command)
+app.command(name="time", epilog="Example: crlso supernet time --device cuda")(time_command)
 
 
 @app.command()

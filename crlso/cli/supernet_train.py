@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crlso.cli.common import JsonOption, key_values, print_json, user_errors
+from crlso.cli.common import JsonOption, key_values, print_json, say, user_errors
 from crlso.cli.search import parse_seeds
 from crlso.cli.supernet_options import (
     CellsOption,
@@ -133,7 +133,7 @@ def train(
             processes=Processes(device, plan.training.precision),
             engine=functools.partial(run_tasks, jobs=at_once),
             progress=not json,
-            say=lambda text: None if json else typer.echo(text, err=True),
+            say=(lambda text: None) if json else say,
         )
         if not summary:  # a helping process of several
             return

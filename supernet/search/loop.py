@@ -30,6 +30,7 @@ from supernet.relaxation import Gumbel, entropy
 from supernet.search import streams
 from supernet.search.collapse import Guard, judge
 from supernet.search.record import EpochRecord
+from supernet.search.replay import Replayed
 from supernet.update_rules import Batch, Problem, virtual_step
 
 STATE_FORMAT: Final = 1
@@ -81,12 +82,15 @@ class Search:
         )
         self._augmentation = named(settings.augmentation)
         self._problem = self._build_problem()
+        fused = settings.path == "fast"
+        """One kernel for all weights; the published implementation goes from one to the next."""
         self._weights = torch.optim.SGD(
             self.network.parameters(),
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            fused=True,
+            foreach=False,
+            fused=fused,
         )
         first, second = settings.architecture_betas
         self._architecture = torch.optim.Adam(
@@ -94,8 +98,12 @@ class Search:
             lr=settings.architecture_learning_rate,
             betas=(first, second),
             weight_decay=settings.architecture_weight_decay,
-            fused=True,
+            foreach=False,
+            fused=fused,
+            capturable=self.alpha.is_cuda,
         )
+        replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
+        self._replayed = Replayed(self._update) if replays else None
         self._generator = torch.Generator(device)
         stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
         self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
@@ -130,12 +138,18 @@ class Search:
             mean=self.processes.mean,
             precision=self.processes.autocast,
             compiler=torch.compile if settings.compile else None,
+            reference=settings.path == "reference",
         )
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the guard ended the search."""
         return self.stopped or self.epoch >= self.settings.epochs
+
+    @property
+    def valid_images(self) -> int:
+        """Size of the validation part."""
+        return len(self._valid)
 
     @property
     def shares(self) -> Tensor:
@@ -162,6 +176,25 @@ class Search:
         train = self._batch(self._train, self._train_order[here])
         valid = self._batch(self._valid, self._valid_order[here])
         self._problem.draw(self._generator)
+        noise = () if self._problem.noise is None else (self._problem.noise,)
+        inputs = (train.images, train.labels, valid.images, valid.labels, *noise)
+        if self._replayed is None:
+            loss, accuracy = self._update(*inputs)
+        else:
+            # All that is a number and no tensor (learning rate, temperature) changes with the epoch only.
+            loss, accuracy = self._replayed(*inputs, key=self.epoch)
+        wrong = (self.sums[2] == 0) & ~torch.isfinite(loss)
+        self.sums[0] += loss
+        self.sums[1] += accuracy
+        self.sums[2] += wrong * (self.step + 1)
+        self.step += 1
+
+    def _update(
+        self, images: Tensor, labels: Tensor, valid_images: Tensor, valid_labels: Tensor, *noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Changes architecture weights and weights; loss and accuracy of the training batch."""
+        train, valid = Batch(images, labels), Batch(valid_images, valid_labels)
+        self._problem.noise = noise[0] if noise else None
         weights, loss, accuracy = None, None, None
         if self.epoch >= self.settings.warmup_epochs:
             virtual = (
@@ -178,15 +211,13 @@ class Search:
         assert loss is not None
         assert accuracy is not None
         self._descend(weights)
-        wrong = (self.sums[2] == 0) & ~torch.isfinite(loss)
-        self.sums[0] += loss
-        self.sums[1] += accuracy
-        self.sums[2] += wrong * (self.step + 1)
-        self.step += 1
+        return loss, accuracy
 
     def _descend(self, weights: tuple[Tensor, ...]) -> None:
         for parameter, gradient in zip(self._problem.parameters, weights, strict=True):
-            parameter.grad = gradient
+            # Kernels for all weights at once want gradients to lie in memory as weights do.
+            same = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         if self.settings.clip:
             torch.nn.utils.clip_grad_norm_(self._problem.parameters, self.settings.clip, foreach=True)
         self._weights.step()
@@ -367,6 +398,8 @@ class Search:
             self.alpha.copy_(state["alpha"])
         self._weights.load_state_dict(state["weights_optimizer"])
         self._architecture.load_state_dict(state["architecture_optimizer"])
+        for group in self._architecture.param_groups:
+            group["capturable"] = self.alpha.is_cuda  # also of a state that another kind of device left
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
         self.stopped = bool(state["stopped"])
         self.sums.copy_(state["sums"])

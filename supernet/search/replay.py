@@ -1,0 +1,69 @@
+"""A step as one CUDA graph: the host starts it once instead of thousands of kernels one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import final
+
+import torch
+from torch import Tensor
+
+Step = Callable[..., tuple[Tensor, ...]]
+
+
+@final
+class Replayed:
+    """A function of tensors that is recorded on a CUDA device and played again from then on.
+
+    The function may change tensors that live on (weights, optimiser states); it must not wait for the device
+    nor look at a value. Its inputs and outputs have their places: what a call returns is overwritten by the
+    next one. The very first call runs it as it is, so that kernels are chosen and optimiser states made.
+
+    Args:
+        function: What to play.
+    """
+
+    def __init__(self, function: Step) -> None:
+        self._function = function
+        self._ready = False
+        self._key: Hashable = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._outputs: tuple[Tensor, ...] = ()
+
+    def __call__(self, *inputs: Tensor, key: Hashable) -> tuple[Tensor, ...]:
+        """The function's outputs.
+
+        Args:
+            inputs: Of the same shapes in all calls with one key.
+            key: All else that the function depends on (numbers such as a learning rate); with another one it
+                is recorded again.
+        """
+        if not self._ready:
+            self._ready = True
+            return self._warm_up(inputs)
+        if self._graph is None or key != self._key:
+            self._record(inputs)
+            self._key = key
+        torch._foreach_copy_(list(self._inputs), list(inputs))
+        assert self._graph is not None
+        self._graph.replay()
+        return self._outputs
+
+    def _warm_up(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """On another stream than the default one, as recording asks for."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            outputs = self._function(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        return outputs
+
+    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+        """Nothing is computed here."""
+        self._graph, self._outputs = None, ()  # their memory can be used again
+        self._inputs = tuple(tensor.clone() for tensor in inputs)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._outputs = self._function(*self._inputs)
+        self._graph = graph
