@@ -100,15 +100,14 @@ class Search:
         )
         self._augmentation = named(settings.augmentation)
         self._problem = self._build_problem()
-        fused = settings.path == "fast"
-        """One kernel for all weights; the published implementation goes from one to the next."""
         self._weights = torch.optim.SGD(
             self.network.parameters(),
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             foreach=False,
-            fused=fused,
+            # One kernel for all weights; the published implementation goes from one to the next.
+            fused=settings.path == "fast",
         )
         first, second = settings.architecture_betas
         self._architecture = torch.optim.Adam(
@@ -116,8 +115,7 @@ class Search:
             lr=settings.architecture_learning_rate,
             betas=(first, second),
             weight_decay=settings.architecture_weight_decay,
-            foreach=False,
-            fused=fused,
+            fused=True,
             capturable=self.alpha.is_cuda,
         )
         replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
