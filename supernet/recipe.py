@@ -135,7 +135,8 @@ class SearchSettings:
         guard: What happens when the search collapses: nothing, a warning, or the end of the search.
         skip_limit: Skip connections in the normal cell that count as a collapse when exceeded.
         size_stop: Stop when the normal cell has 6 convolutions and the reduction cell none (MiLeNAS).
-        path: How the supernet computes: merged (``fast``) or one operation at a time (``reference``).
+        path: How the supernet computes: merged (``fast``), or one operation at a time (``reference``) with
+            all the work that the published implementation does.
         channels_last: Memory layout of images and weights.
         cuda_graph: Start every step as one CUDA graph instead of kernel by kernel; on other devices, and with
             several processes, it changes nothing.

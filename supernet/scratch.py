@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import torch
@@ -17,7 +18,10 @@ from crlso.spaces import EdgeCellSpace, space_to_dict
 from crlso.spaces.codes import as_code
 from supernet.data.splits import Splits
 from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, initialise
-from supernet.training import Trained, TrainSettings, check_enough, train
+from supernet.training import Trained, Training, TrainSettings, check_enough
+
+if TYPE_CHECKING:
+    from supernet.processes import Processes
 
 # Part of what pins results down: raise it with every change that alters a number.
 VERSION: Final = "crlso.scratch/2"
@@ -169,12 +173,47 @@ class ScratchTrainer:
             ArchitectureError: A code that is none of the space.
             UserError: Not one of ``fidelities``, a seed below 0, or a network too large for the memory.
         """
+        with self.memory_errors():
+            training = self.begin(code, epochs=epochs, seed=seed)
+            while not training.finished:
+                training.run_epoch()
+            trained = training.result()
+        return _record(trained, self.splits.name, epochs, seed)
+
+    def begin(self, code: Code, *, epochs: int, seed: int, processes: Processes | None = None) -> Training:
+        """A training that has not begun, see :meth:`train`.
+
+        Args:
+            code: ``[d]``.
+            epochs: One of ``fidelities``.
+            seed: 0 or more.
+            processes: Those that share the batches; by default there is only this one.
+
+        Raises:
+            ArchitectureError: A code that is none of the space.
+            UserError: Not one of ``fidelities``, a seed below 0, or batches too small for the processes.
+        """
         self._check(epochs)
         if seed < 0:
             raise UserError(f"a seed must be 0 or more, got {seed}")
-        row = as_code(code, self.space.cardinalities)
+        weights, batches = (_generator(seed, stream) for stream in range(2))
+        network = self.family.network(as_code(code, self.space.cardinalities))
+        initialise(network, weights)
+        device = torch.device(self.device)
+        return Training(
+            network.to(device),
+            self.splits,
+            replace(self.settings, epochs=epochs),
+            device=device,
+            generator=batches,
+            processes=processes,
+        )
+
+    @contextmanager
+    def memory_errors(self) -> Iterator[None]:
+        """Turns lack of memory inside the block into a :class:`~crlso.errors.UserError`."""
         try:
-            return self._train(row, epochs, seed)
+            yield
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
@@ -182,20 +221,6 @@ class ScratchTrainer:
                 f"not enough memory on {self.device} to train a network of {self.family.describe()}"
                 f" with batches of {self.settings.batch}; take smaller ones, or fewer at a time"
             ) from error
-
-    def _train(self, row: Code, epochs: int, seed: int) -> TrainedRecord:
-        weights, batches = (_generator(seed, stream) for stream in range(2))
-        network = self.family.network(row)
-        initialise(network, weights)
-        device = torch.device(self.device)
-        trained = train(
-            network.to(device),
-            self.splits,
-            replace(self.settings, epochs=epochs),
-            device=device,
-            generator=batches,
-        )
-        return _record(trained, self.splits.name, epochs, seed)
 
     def _check(self, epochs: int) -> None:
         if epochs not in self.fidelities:

@@ -12,22 +12,26 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import FloatArray
+from supernet.data.augmentation import rows_of
 from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
 from supernet.measuring import measure
 from supernet.networks.classifier import Classifier
+
+if TYPE_CHECKING:
+    from supernet.processes import Processes
 
 MOST_EPOCHS = 100_000
 _EVALUATION_BATCH = 1000
@@ -53,6 +57,8 @@ class TrainSettings:
         drop_path: Probability of dropping an operation's output for an image, in networks that know such a
             thing. It grows linearly with the epochs, from 0 in the first one. (DARTS: 0.2 on CIFAR-10.)
         auxiliary_weight: Of the loss of an auxiliary classifier, where the network has one.
+        precision: Of weights and computation, by Fabric's names; ``bf16-mixed`` keeps weights in float32.
+        compile: Translate what a step computes with ``torch.compile``; measuring is left as it is.
     """
 
     epochs: int = 12
@@ -67,6 +73,8 @@ class TrainSettings:
     clip: float = 0.0
     drop_path: float = 0.0
     auxiliary_weight: float = 0.4
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2:
@@ -104,7 +112,8 @@ class Trained:
     Attributes:
         curves: Per epoch, ``[epochs]`` each: ``train_loss`` (nats, mean over the epoch's steps as they were
             taken, without an auxiliary classifier's), ``train_accuracy`` (%, likewise), ``valid_loss``,
-            ``valid_accuracy`` (after the epoch), ``seconds`` (of training, without validation).
+            ``valid_accuracy`` (after the epoch; NaN where the validation part is empty), ``seconds`` (of
+            training, without validation).
         test_accuracy: In %, after the last epoch.
         test_loss: In nats, after the last epoch.
         failed: A loss was not a finite number: curves are NaN from that epoch on, and so is the test.
@@ -153,12 +162,17 @@ class Training:
     On a CPU it works on one thread: the same generator state then gives the same result bit for bit, and
     several trainings at a time use the machine better.
 
+    Several processes share every batch. All draw the same numbers (but for drop-path's); the gradient is that
+    of the mean loss over the whole batch; normalisations take the statistics of their process' images, and
+    their running averages become the means over the processes after each epoch.
+
     Args:
         network: Changed in place; must lie on the device.
         splits: The data.
         settings: The recipe.
         device: Where to compute.
         generator: A CPU generator, for the order of the images, the augmentation, and drop-path.
+        processes: Those that share the batches; by default there is only this one.
 
     Attributes:
         epoch: Epochs done.
@@ -166,7 +180,7 @@ class Training:
         failed: A loss was not a finite number; the training is over.
 
     Raises:
-        UserError: Fewer than two training images.
+        UserError: Fewer than two training images, or fewer than two for each process in a batch.
     """
 
     def __init__(
@@ -177,13 +191,18 @@ class Training:
         *,
         device: torch.device,
         generator: torch.Generator,
+        processes: Processes | None = None,
     ) -> None:
         check_enough(splits)
         self.network = network
         self.settings = settings
+        self._processes = processes if processes is not None and processes.count > 1 else None
+        self._check_shares(len(splits.train))
+        dtype = torch.float64 if settings.precision == "64-true" else torch.float32
         self._train, self._valid, self._test = (
-            Resident(part, splits, device) for part in (splits.train, splits.valid, splits.test)
+            Resident(part, splits, device, dtype) for part in (splits.train, splits.valid, splits.test)
         )
+        network.to(dtype)
         # Channels next to each other in memory: a step of small networks takes half to four fifths of the
         # time.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -196,11 +215,14 @@ class Training:
             fused=True,  # one kernel for all weights
         )
         self._device = device
+        self._autocast = _autocast(settings.precision, device)
+        self._logits = torch.compile(network.training_logits) if settings.compile else network.training_logits
         self._augmentation = named(settings.augmentation)
         self._generator = generator
         # What a step draws is drawn where it is used; on a CPU all of it comes from one generator.
         self._draws = generator if device.type == "cpu" else _derived(generator, device)
         self._drops = _derived(generator, device) if settings.drop_path else None
+        self._drops_seed = 0 if self._drops is None else self._drops.initial_seed()
         self.epoch = 0
         self.curves = {name: np.full(settings.epochs, np.nan) for name in CURVES}
         self.failed = False
@@ -216,8 +238,8 @@ class Training:
             start = time.perf_counter()
             loss, accuracy = self._epoch()
             seconds = time.perf_counter() - start
-            valid_loss, valid_accuracy = self._measure(self._valid)
-        if not math.isfinite(loss) or not math.isfinite(valid_loss):
+            valid_loss, valid_accuracy = self._measure(self._valid) if len(self._valid) else (math.nan,) * 2
+        if not math.isfinite(loss) or (len(self._valid) and not math.isfinite(valid_loss)):
             self.failed = True
             return
         measured = (loss, accuracy, valid_loss, valid_accuracy, seconds)
@@ -235,7 +257,7 @@ class Training:
 
     def _measure(self, part: Resident) -> tuple[float, float]:
         """With running averages in the normalisations."""
-        return measure(self.network.eval(), part, batch=_EVALUATION_BATCH)
+        return measure(self.network.eval(), part, batch=_EVALUATION_BATCH, precision=self._autocast)
 
     def _epoch(self) -> tuple[float, float]:
         """One pass; returns mean loss and accuracy in % over its steps."""
@@ -245,29 +267,78 @@ class Training:
         order = torch.randperm(count, generator=self._generator).to(self._device)
         batches = order.tensor_split(math.ceil(count / settings.batch))
         drop_path = settings.drop_path * self.epoch / settings.epochs
+        self._separate_drops()
         # Added up on the device: reading a number off it would make it wait in every step.
-        total = torch.zeros((), device=self._device)
-        correct = torch.zeros((), device=self._device)
+        sums = torch.zeros(2, dtype=self._train.dtype, device=self._device)
         for step, rows in enumerate(batches):
             progress = (self.epoch + step / len(batches)) / settings.epochs
             for group in self._optimizer.param_groups:
                 group["lr"] = settings.learning_rate_at(progress)
             noise = self._augmentation.draw(len(rows), self._train.size, self._draws)
-            images, labels = self._train.batch(rows, self._augmentation, noise)
-            logits, *auxiliary = self.network.training_logits(images, drop_path, self._drops)
+            own = self._share(len(rows))
+            images, labels = self._train.batch(
+                rows[own], self._augmentation, rows_of(noise, own.start, own.stop)
+            )
+            with self._autocast():
+                logits, *auxiliary = (_precise(each) for each in self._logits(images, drop_path, self._drops))
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
             whole = loss
             for other in auxiliary:
                 second = F.cross_entropy(other, labels, label_smoothing=settings.label_smoothing)
                 whole = whole + settings.auxiliary_weight * second
             self._optimizer.zero_grad(set_to_none=True)
-            whole.backward()  # type: ignore[no-untyped-call]
+            self._backward(whole, len(labels) / len(rows))
             if settings.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
             self._optimizer.step()
-            total += loss.detach() * len(rows)
-            correct += (logits.detach().argmax(1) == labels).sum()
-        return float(total) / count, 100.0 * float(correct) / count
+            sums[0] += loss.detach() * len(labels)
+            sums[1] += (logits.detach().argmax(1) == labels).sum()
+        if self._processes is not None:
+            self._meet(sums)
+        total, correct = sums.tolist()
+        return total / count, 100.0 * correct / count
+
+    def _check_shares(self, count: int) -> None:
+        if self._processes is None:
+            return
+        smallest = count // math.ceil(count / self.settings.batch)
+        if smallest // self._processes.count < 2:
+            raise UserError(
+                f"a batch of {smallest} images is too small for {self._processes.count} processes, which need"
+                " two images each or more"
+            )
+
+    def _share(self, count: int) -> slice:
+        """Which images of a batch of ``count`` this process works on."""
+        if self._processes is None:
+            return slice(0, count)
+        rank, processes = self._processes.rank, self._processes.count
+        return slice(rank * count // processes, (rank + 1) * count // processes)
+
+    def _separate_drops(self) -> None:
+        """Processes drop different paths: all but the first begin every epoch with a seed of their own."""
+        if self._drops is not None and self._processes is not None and self._processes.rank:
+            place = self.epoch * self._processes.count + self._processes.rank
+            self._drops.manual_seed(self._drops_seed + place)
+
+    def _backward(self, loss: Tensor, share: float) -> None:
+        """Gradients of the mean loss over a batch, of which this process has a share of the images."""
+        if self._processes is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            return
+        (loss * (share * self._processes.count)).backward()  # type: ignore[no-untyped-call]
+        gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
+        for own, mean in zip(gradients, self._processes.mean(gradients), strict=True):
+            own.copy_(mean)
+
+    def _meet(self, sums: Tensor) -> None:
+        """Adds up over the processes, and makes running averages equal everywhere, as the weights are."""
+        assert self._processes is not None
+        averages = [each for each in self.network.buffers() if each.is_floating_point()]
+        *means, mean = self._processes.mean([*averages, sums])
+        for own, found in zip(averages, means, strict=True):
+            own.copy_(found)
+        sums.copy_(mean * self._processes.count)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors."""
@@ -312,6 +383,22 @@ def _derived(generator: torch.Generator, device: torch.device) -> torch.Generato
     """A generator on the device, with a seed from another one: masks are drawn where they are used."""
     seed = int(torch.randint(1 << 62, (), generator=generator))
     return torch.Generator(device).manual_seed(seed)
+
+
+def _autocast(
+    precision: str, device: torch.device
+) -> Callable[[], contextlib.AbstractContextManager[object]]:
+    """Makes the context that networks compute in."""
+    if precision != "bf16-mixed":
+        return contextlib.nullcontext
+    from lightning_fabric.plugins.precision import MixedPrecision  # two seconds to import
+
+    return MixedPrecision("bf16-mixed", device.type).forward_context
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """Losses are computed in float32 or better."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from crlso.cli.common import ForceOption, JsonOption, print_json, quoted, user_errors, whole_number
+from crlso.cli.common import ForceOption, JsonOption, print_json, quoted, say, user_errors, whole_number
 from crlso.cli.search import parse_seeds
 from crlso.errors import UnknownNameError, UserError
 
@@ -126,7 +126,7 @@ def build(
             engine=chosen_engine,
             force=force,
             progress=not json,
-            say=lambda text: None if json else typer.echo(text, err=True),
+            say=(lambda text: None) if json else say,
         )
         _tell(built, trainer, json=json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -84,6 +85,12 @@ def key_values(items: Sequence[str]) -> dict[str, str]:
 def print_json(data: Any) -> None:
     """Prints plain data as JSON on stdout; numbers that JSON does not know (NaN) are refused."""
     typer.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """A line on stderr, above a progress bar if there is one."""
+    # Not typer.echo: it writes past what the progress bar puts in the place of stderr, onto the bar itself.
+    print(text, file=sys.stderr, flush=True)
 
 
 def _fail(message: str, cause: BaseException) -> None:

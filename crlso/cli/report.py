@@ -20,7 +20,8 @@ def report(
     dirs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...", help="Directories of `crlso search`, `crlso compare`, `crlso supernet search`."
+            metavar="DIR...",
+            help="Directories of `crlso search`, `crlso compare`, `crlso supernet search` and `train`.",
         ),
     ],
     out: Annotated[

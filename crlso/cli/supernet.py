@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors, whole_number
+from crlso.cli.common import JsonOption, key_values, print_json, quoted, say, user_errors, whole_number
 from crlso.cli.search import parse_seeds
+from crlso.cli.supernet_options import (
+    CellsOption,
+    ChannelsOption,
+    DeviceOption,
+    JobsOption,
+    LimitOption,
+    StagesOption,
+    percent,
+    processors,
+)
+from crlso.cli.supernet_time import time as time_command
+from crlso.cli.supernet_train import train as train_command
 from crlso.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,22 +34,9 @@ app = typer.Typer(help="Search with shared weights, train what was found.", no_a
 DataOption = Annotated[
     str, typer.Option("--data", help="Images: a name (digits, cifar10, ...) or the path of their files.")
 ]
-LimitOption = Annotated[
-    str | None,
-    typer.Option("--limit", help="At most so many images: TRAINING,VALIDATION,TEST (2000,1000,1000)."),
-]
 ShrinkOption = Annotated[
     int, typer.Option("--shrink", help="Average blocks of so many pixels each way into one.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1; with torchrun: cuda.")]
-JobsOption = Annotated[
-    int | None, typer.Option("--jobs", help="Parallel trainings, one thread each; default: processors.")
-]
-ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Of the first cells.")]
-CellsOption = Annotated[
-    int | None, typer.Option("--cells", help="Number of cells (darts), or cells per stage.")
-]
-StagesOption = Annotated[int | None, typer.Option("--stages", help="Of networks other than darts'.")]
 
 
 @app.command(
@@ -128,11 +126,11 @@ def search(
             settings,
             out=out,
             processes=Processes(device, plan.recipe.search.precision),
-            engine=functools.partial(run_tasks, jobs=_jobs(jobs)),
+            engine=functools.partial(run_tasks, jobs=processors(jobs)),
             device=device,
             table=looked_up,
             progress=not json,
-            say=lambda text: None if json else typer.echo(text, err=True),
+            say=(lambda text: None) if json else say,
         )
         if not summary:  # a helping process of several
             return
@@ -140,6 +138,13 @@ def search(
             print_json(summary)
         else:
             typer.echo("\n".join(_lines(summary, out)))
+
+
+app.command(
+    name="train",
+    epilog="Example: crlso supernet train --from runs/darts --preset published --all-data --out runs/trained",
+)(train_command)
+app.command(name="time", epilog="Example: crlso supernet time --device cuda")(time_command)
 
 
 @app.command()
@@ -210,12 +215,6 @@ def _random(text: str) -> int | None:
     return number
 
 
-def _jobs(jobs: int | None) -> int:
-    if jobs is not None and jobs < 1:
-        raise UserError(f"--jobs must be 1 or more, got {jobs}")
-    return jobs or os.cpu_count() or 1
-
-
 def _lines(summary: Mapping[str, Any], out: Path) -> list[str]:
     """What a person wants to know."""
     lines = []
@@ -243,19 +242,19 @@ def _search_lines(entry: Mapping[str, Any], metric: str) -> list[str]:
     ]
     trained, random = entry["trained"], entry["random"]
     if trained is not None:
-        lines.append(f"derived         {metric} {_percent(trained['test_accuracy'])}")
+        lines.append(f"derived         {metric} {percent(trained['test_accuracy'])}")
     if trained is not None and random is not None:
         lines.append(
-            f"{random['n']} random        mean {_percent(random['mean'])}, standard deviation"
-            f" {_percent(random['std'])}, median {_percent(random['median'])}; best by validation"
-            f" {_percent(random['best_by_valid']['test_accuracy'])}: a random search at"
+            f"{random['n']} random        mean {percent(random['mean'])}, standard deviation"
+            f" {percent(random['std'])}, median {percent(random['median'])}; best by validation"
+            f" {percent(random['best_by_valid']['test_accuracy'])}: a random search at"
             f" {entry['random_cost']:.2f} of the search's cost"
         )
         lines.append(f"                {_verdict(trained['test_accuracy'], random)}")
     if entry["table"] is not None:
         for name, value in entry["table"]["values"].items():
             best = entry["table"]["best"][name]
-            lines.append(f"real table      {name} {_percent(value)} (best of the table {_percent(best)})")
+            lines.append(f"real table      {name} {percent(value)} (best of the table {percent(best)})")
     return lines
 
 
@@ -271,7 +270,3 @@ def _spread(figures: Mapping[str, Any]) -> str:
         return "-"
     deviation = "" if figures["std"] is None else f" +- {figures['std']:.2f}"
     return f"{figures['mean']:.2f}{deviation} % (median {figures['median']:.2f})"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} %"

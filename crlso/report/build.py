@@ -12,8 +12,12 @@ from crlso.report.reading import WANTED, Run, read_directory
 from crlso.report.studies import Study, group
 from crlso.report.supernet_page import supernet_pages
 from crlso.report.supernet_reading import SupernetRun, is_supernet_directory, read_supernet
+from crlso.report.training_page import training_pages
+from crlso.report.training_reading import TrainingRun, is_training_directory, read_training
 from crlso.runs.files import disk_errors, write_aside
 from crlso.spaces import BUILT_IN, get_space
+
+AnyRun = Run | SupernetRun | TrainingRun
 
 
 def build(
@@ -23,11 +27,11 @@ def build(
     evaluator: Evaluator | Mapping[str, Evaluator] | None = None,
     space: SearchSpace | None = None,
 ) -> Path:
-    """Make one self-contained HTML file from the directories of searches, comparisons and supernet searches.
+    """Make one self-contained HTML file from directories of searches, comparisons, supernets and trainings.
 
     Args:
         dirs: Run directories; those on the same benchmark and metric share one set of plots, and every
-            supernet search has a part of the page.
+            supernet search, and every directory of trainings, has a part of the page.
         out: The file to write; missing folders are made.
         evaluator: Knows units, the optimum and the true values behind the latent space's points. One
             evaluator serves the runs on the benchmark of its name (all runs, if they are on one benchmark);
@@ -61,7 +65,7 @@ def write_page(page: Page, out: Path) -> Path:
 
 
 def make_page(
-    runs: Sequence[Run | SupernetRun],
+    runs: Sequence[AnyRun],
     *,
     evaluator: Evaluator | Mapping[str, Evaluator] | None = None,
     space: SearchSpace | None = None,
@@ -77,6 +81,7 @@ def make_page(
     """
     searches = [run for run in runs if isinstance(run, Run)]
     supernets = [run for run in runs if isinstance(run, SupernetRun)]
+    trainings = [run for run in runs if isinstance(run, TrainingRun)]
     known = _by_bench(searches, evaluator)
     studies = group(searches, known)
     pages = []
@@ -84,11 +89,17 @@ def make_page(
         own = known.get(study.bench)
         drawn = own.space if own is not None else space or _built_in_space(study)
         pages.append(study_page(study, f"study-{number}", own, drawn))
-    heading = title(studies, supernets)
-    return Page(heading, tuple(notes), tuple(pages), footer(), supernet_pages(supernets))
+    return Page(
+        title(studies, supernets, trainings),
+        tuple(notes),
+        tuple(pages),
+        footer(),
+        supernet_pages(supernets),
+        training_pages(trainings),
+    )
 
 
-def read_all(dirs: Sequence[Path]) -> tuple[Run | SupernetRun, ...]:
+def read_all(dirs: Sequence[Path]) -> tuple[AnyRun, ...]:
     """The runs of all directories; a directory given twice counts once.
 
     Raises:
@@ -101,7 +112,9 @@ def read_all(dirs: Sequence[Path]) -> tuple[Run | SupernetRun, ...]:
     return tuple(run for path in reversed(once.values()) for run in _read(path))
 
 
-def _read(path: Path) -> tuple[Run | SupernetRun, ...]:
+def _read(path: Path) -> tuple[AnyRun, ...]:
+    if is_training_directory(path):
+        return (read_training(path),)
     return (read_supernet(path),) if is_supernet_directory(path) else read_directory(path)
 
 

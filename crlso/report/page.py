@@ -26,6 +26,9 @@ from crlso.report.supernet_reading import SupernetRun
 from crlso.report.supernet_summary import title as supernet_title
 from crlso.report.tables import Table, tables
 from crlso.report.text import listing
+from crlso.report.training_page import TrainingPage, training_as_plain
+from crlso.report.training_page import title as training_title
+from crlso.report.training_reading import TrainingRun
 from crlso.report.verdicts import EXPLANATION, verdicts
 from crlso.report.views import LatentView, latent_views, with_diagnostics
 
@@ -63,11 +66,12 @@ class Page:
     studies: tuple[StudyPage, ...]
     footer: str
     supernets: tuple[SupernetPage, ...] = ()
+    trainings: tuple[TrainingPage, ...] = ()
 
     @property
-    def sections(self) -> tuple[StudyPage | SupernetPage, ...]:
+    def sections(self) -> tuple[StudyPage | SupernetPage | TrainingPage, ...]:
         """All that has a heading of its own."""
-        return (*self.studies, *self.supernets)
+        return (*self.studies, *self.supernets, *self.trainings)
 
 
 def study_page(study: Study, key: str, evaluator: Evaluator | None, space: SearchSpace | None) -> StudyPage:
@@ -177,12 +181,19 @@ def footer() -> str:
     )
 
 
-def title(studies: Sequence[Study], supernets: Sequence[SupernetRun] = ()) -> str:
+def title(
+    studies: Sequence[Study],
+    supernets: Sequence[SupernetRun] = (),
+    trainings: Sequence[TrainingRun] = (),
+) -> str:
     """Heading of the page."""
-    if len(studies) + len(supernets) == 1:
-        return f"{studies[0].bench}: {studies[0].metric}" if studies else supernet_title(supernets[0])
-    places = [study.bench for study in studies] + [run.space.name for run in supernets]
-    return f"{len(studies) + len(supernets)} studies on {listing(list(dict.fromkeys(places)))}"
+    titles = [f"{study.bench}: {study.metric}" for study in studies]
+    titles += [supernet_title(run) for run in supernets] + [training_title(run) for run in trainings]
+    if len(titles) == 1:
+        return titles[0]
+    places = [study.bench for study in studies]
+    places += [run.space.name for run in supernets] + [run.space.name for run in trainings]
+    return f"{len(titles)} studies on {listing(list(dict.fromkeys(places)))}"
 
 
 def as_plain(page: Page) -> dict[str, Any]:
@@ -206,4 +217,6 @@ def as_plain(page: Page) -> dict[str, Any]:
     }
     if page.supernets:
         plain["supernets"] = [supernet_as_plain(supernet) for supernet in page.supernets]
+    if page.trainings:
+        plain["trainings"] = [training_as_plain(training) for training in page.trainings]
     return plain

@@ -5,6 +5,16 @@
 
 from supernet.data.images import Images
 from supernet.data.sources import SOURCES, find, load
-from supernet.data.splits import Part, Splits, SplitSettings, split
+from supernet.data.splits import Part, Splits, SplitSettings, split, without_validation
 
-__all__ = ["SOURCES", "Images", "Part", "SplitSettings", "Splits", "find", "load", "split"]
+__all__ = [
+    "SOURCES",
+    "Images",
+    "Part",
+    "SplitSettings",
+    "Splits",
+    "find",
+    "load",
+    "split",
+    "without_validation",
+]

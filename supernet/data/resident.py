@@ -27,6 +27,7 @@ class Resident:
     Attributes:
         images: ``[n, c, h, w]`` uint8.
         labels: ``[n]`` int64.
+        dtype: Of normalised images.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Resident:
         # A copy: torch does not know read-only arrays and would warn.
         self.images = torch.from_numpy(part.images.copy()).to(device)
         self.labels = torch.from_numpy(part.labels.copy()).to(device)
-        self._dtype = dtype
+        self.dtype = dtype
         self._mean = _column(splits.mean, device, dtype).view(shape)
         self._scale = _column(1 / splits.deviation, device, dtype).view(shape)
 
@@ -50,7 +51,7 @@ class Resident:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """``[n, c, h, w]`` bytes to mean 0, deviation 1 per channel over the training part; channels last."""
-        scaled = (pixels.to(self._dtype) - self._mean) * self._scale
+        scaled = (pixels.to(self.dtype) - self._mean) * self._scale
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def batch(self, rows: Tensor, augmentation: Pipeline = NONE, noise: Noise = ()) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -64,7 +64,7 @@ class Splits:
         name: Of the data set.
         classes: Number of classes.
         train: What networks are trained on.
-        valid: What a search may see.
+        valid: What a search may see; may be empty, see :func:`without_validation`.
         test: What is reported.
         mean: ``[c]`` channel means of the training part, in units of the pixels (uint8).
         deviation: ``[c]`` channel standard deviations of the training part, 1 where a channel is constant.
@@ -134,18 +134,44 @@ def split(data: Images, settings: SplitSettings | None = None) -> Splits:
     train, valid, test_part = (
         Part(_shrunk(data.images[rows], settings.shrink, data.name), labels[rows]) for rows in chosen
     )
-    deviation = train.images.std(axis=(0, 2, 3), dtype=np.float64)
+    mean, deviation = _moments(train)
     return Splits(
         name=data.name,
         classes=data.classes,
         train=train,
         valid=valid,
         test=test_part,
-        mean=train.images.mean(axis=(0, 2, 3), dtype=np.float64),
-        deviation=np.where(deviation > 0, deviation, 1.0),
+        mean=mean,
+        deviation=deviation,
         shrink=settings.shrink,
         checksum=digest.hexdigest(),
     )
+
+
+def without_validation(splits: Splits) -> Splits:
+    """The same with the validation part's images among those of training, and no validation part.
+
+    As networks are trained at last in the literature: on all images but those of the test.
+    """
+    parts = (splits.train, splits.valid)
+    train = Part(
+        np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts])
+    )
+    mean, deviation = _moments(train)
+    return replace(
+        splits,
+        train=train,
+        valid=Part(splits.valid.images[:0], splits.valid.labels[:0]),
+        mean=mean,
+        deviation=deviation,
+        checksum=hashlib.sha256(f"{splits.checksum} without validation".encode()).hexdigest(),
+    )
+
+
+def _moments(part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``[c]`` means and standard deviations (1 where a channel is constant) of the channels."""
+    deviation = part.images.std(axis=(0, 2, 3), dtype=np.float64)
+    return part.images.mean(axis=(0, 2, 3), dtype=np.float64), np.where(deviation > 0, deviation, 1.0)
 
 
 def _shrunk(images: NDArray[np.uint8], side: int, name: str) -> NDArray[np.uint8]:

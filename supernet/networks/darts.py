@@ -320,6 +320,8 @@ class DropPath:
         if not 0 <= self.probability < 1:
             raise UserError(f"drop_path must lie in [0, 1), got {self.probability}")
 
+    # A probability that changes from epoch to epoch would be translated anew every time.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, x: Tensor) -> Tensor:
         """``[n, c, h, w]`` to the same shape."""
         keep = 1 - self.probability

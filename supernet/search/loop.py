@@ -105,7 +105,9 @@ class Search:
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            fused=True,
+            foreach=False,
+            # One kernel for all weights; the published implementation goes from one to the next.
+            fused=settings.path == "fast",
         )
         first, second = settings.architecture_betas
         self._architecture = torch.optim.Adam(
@@ -118,6 +120,7 @@ class Search:
         )
         replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
         self._replayed = Replayed(self._update) if replays else None
+        self._replayed_logits = Replayed(lambda *given: (self.network(*given),)) if replays else None
         self._generator = torch.Generator(device)
         stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
         self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
@@ -152,12 +155,18 @@ class Search:
             mean=self.processes.mean,
             precision=self.processes.autocast,
             compiler=torch.compile if settings.compile else None,
+            reference=settings.path == "reference",
         )
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the guard ended the search."""
         return self.stopped or self.epoch >= self.settings.epochs
+
+    @property
+    def valid_images(self) -> int:
+        """Size of the validation part."""
+        return len(self._valid)
 
     @property
     def shares(self) -> Tensor:
@@ -223,7 +232,9 @@ class Search:
 
     def _descend(self, weights: tuple[Tensor, ...]) -> None:
         for parameter, gradient in zip(self._problem.parameters, weights, strict=True):
-            parameter.grad = gradient
+            # Kernels for all weights at once want gradients to lie in memory as weights do.
+            same = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         if self.settings.clip:
             torch.nn.utils.clip_grad_norm_(self._problem.parameters, self.settings.clip, foreach=True)
         self._weights.step()
@@ -341,11 +352,17 @@ class Search:
         In a search on several processes every one does all of it, and they agree.
         """
         return measure(
-            lambda images: self.network(images, mixing),
+            lambda images: self._logits(images, mixing),
             self._valid,
             batch=SHARED_BATCH,
             precision=self.processes.autocast,
         )
+
+    def _logits(self, images: Tensor, mixing: Tensor) -> Tensor:
+        if self._replayed_logits is None:
+            logits: Tensor = self.network(images, mixing)
+            return logits
+        return self._replayed_logits(images, mixing, key=len(images))[0]
 
     def _eigenvalue(self) -> float | None:
         every = self.settings.curvature_every

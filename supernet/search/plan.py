@@ -109,7 +109,7 @@ class SearchPlan:
             return cls(
                 space,
                 DataPlan(images["name"], images["path"], division),
-                _sizes_kind(space)(**data["network"]),
+                sizes_kind(space)(**data["network"]),
                 Recipe(
                     recipe["name"],
                     recipe["summary"],
@@ -134,8 +134,18 @@ def sizes_of(
         UserError: A size that networks of this space do not have, or one out of bounds.
     """
     darts, skeleton = SIZES[preset]
+    return changed_sizes(space, darts if isinstance(space, DARTSSpace) else skeleton, changes)
+
+
+def changed_sizes(
+    space: SearchSpace, sizes: DARTSSizes | Skeleton, changes: Mapping[str, int | str | None]
+) -> DARTSSizes | Skeleton:
+    """Sizes with some changed; changes of ``None`` are none.
+
+    Raises:
+        UserError: A size that networks of this space do not have, or one out of bounds.
+    """
     wanted = {name: value for name, value in changes.items() if value is not None}
-    sizes: DARTSSizes | Skeleton = darts if isinstance(space, DARTSSpace) else skeleton
     known = [field.name for field in fields(sizes)]
     for name in wanted:
         if name not in known:
@@ -191,5 +201,6 @@ def data_plan(text: str, settings: SplitSettings) -> DataPlan:
     return DataPlan(find(text).name, str(Path(text).resolve()), settings)
 
 
-def _sizes_kind(space: SearchSpace) -> type[DARTSSizes] | type[Skeleton]:
+def sizes_kind(space: SearchSpace) -> type[DARTSSizes] | type[Skeleton]:
+    """What describes the sizes of a space's networks."""
     return DARTSSizes if isinstance(space, DARTSSpace) else Skeleton

@@ -200,7 +200,7 @@ class _Work:
                     self._warn(seed, search)
                 advance(search.epoch * search.steps + search.step, note)
         stored = folder.path / DERIVED
-        text = _stored_architecture(stored)
+        text = derived_architecture(self.out, seed)
         if text is None:
             text = self.family.space.format(derive(search))
             if first:
@@ -224,7 +224,13 @@ def _epoch_line(seed: int, epochs: int, record: EpochRecord) -> str:
     )
 
 
-def _stored_architecture(path: Path) -> str | None:
+def derived_architecture(out: Path, seed: int) -> str | None:
+    """Text of the architecture that a search found; ``None`` where it has not come so far.
+
+    Raises:
+        RunError: A damaged file.
+    """
+    path = seed_path(out, seed) / DERIVED
     if not path.exists():
         return None
     with disk_errors(path):

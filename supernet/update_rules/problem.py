@@ -177,27 +177,26 @@ class Problem:
 
         That is ``d/dalpha <d/dw loss(w, alpha), direction>`` at the present weights, averaged over processes.
         It is computed as the derivative of the architecture gradient along the direction (forward over
-        reverse), so that no graph of a backward pass is kept.
+        reverse), so that no graph of a backward pass is kept, and in the weights' precision: torch has no
+        forward derivatives of normalisations in mixed ones.
         """
         weights = tuple(w.detach() for w in self.parameters)
-        with self._precision():
-            product = self._second(
-                weights, self.alpha.detach(), (batch.images, batch.labels), direction, self.noise
-            )
+        product = self._second(
+            weights, self.alpha.detach(), (batch.images, batch.labels), direction, self.noise
+        )
         return self.mean([product])[0]
 
     def hessian_product(self, batch: Batch, vector: Tensor) -> Tensor:
         """Second derivative of the loss in the architecture weights, times a vector of their shape.
 
-        At the present point, averaged over processes; forward over reverse.
+        At the present point, averaged over processes; forward over reverse, in the weights' precision.
         """
         weights = tuple(w.detach() for w in self.parameters)
 
         def gradient(alpha: Tensor) -> Tensor:
             return self._architecture_gradient(weights, alpha, (batch.images, batch.labels), self.noise)
 
-        with self._precision():
-            product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
+        product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
         return self.mean([product])[0]
 
     def _logits(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Final, final
 
 import torch
@@ -158,8 +160,16 @@ def central_difference(problem: Problem, train: Batch, direction: Weights, radiu
     with torch.no_grad():
         above = torch._foreach_add(list(problem.parameters), moves)
         below = torch._foreach_sub(list(problem.parameters), moves)
-    ends = [_alpha(problem.gradient(train, "alpha", end, precise=True)) for end in (above, below)]
+    with _all_digits():
+        ends = [_alpha(problem.gradient(train, "alpha", end, precise=True)) for end in (above, below)]
     return (ends[0] - ends[1]) / (2 * step)
+
+
+@contextlib.contextmanager
+def _all_digits() -> Iterator[None]:
+    """Convolutions with all digits of float32; CUDA devices have them work with fewer (TF32) by default."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 def checked_radius(radius: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import crlso
 from crlso.cli.common import print_json, user_errors
 from crlso.cli.main import app
 from crlso.errors import UserError
+from tests.source import ROOT
 
 runner = CliRunner()
 
@@ -90,3 +93,26 @@ def test_the_installed_command(tmp_path: Path) -> None:
         pytest.skip("the package is not installed")
     answer = subprocess.run([script, "--version"], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert answer.stdout.startswith("crlso ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals here")
+def test_lines_stand_above_a_progress_bar() -> None:
+    """On a real terminal: the bar is wiped away before a line is written in its place."""
+    script = """
+from crlso.cli.common import say
+from crlso.runs.progress import progress_bar
+with progress_bar("work", 2) as advance:
+    advance(1, "")
+    say("a line")
+"""
+    terminal, end = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=end, env=environment, cwd=ROOT)
+    os.close(end)
+    written = b""
+    with contextlib.suppress(OSError):  # Linux: the other end is closed
+        while chunk := os.read(terminal, 4096):
+            written += chunk
+    os.close(terminal)
+    assert process.wait() == 0
+    assert b"\x1b[2Ka line\r\n" in written

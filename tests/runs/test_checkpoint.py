@@ -70,9 +70,10 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert load_checkpoint(path) == ({"a": [1, 2]}, 5)
 
 
-def test_damaged_checkpoints_are_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.arange(100), torch.zeros(1000)])
+def test_damaged_checkpoints_are_left_out(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"a": np.arange(100)}, 5)
+    save_checkpoint(path, {"a": value}, 5)
     data = path.read_bytes()
     for kept in (0, 1, 10, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:kept])

@@ -88,7 +88,9 @@ def test_networks_of_darts_learn_too() -> None:
     record = one.train(space.parse(DARTS_V2), epochs=4, seed=0)
     assert record.values["digits/test_accuracy@4"] > 85
     assert one.fingerprint["network"] == "channels 8, cells 3, stem cifar, auxiliary True"
-    assert one.fingerprint["training"].endswith("clip 5.0, drop_path 0.1, auxiliary_weight 0.4")
+    assert one.fingerprint["training"].endswith(
+        "drop_path 0.1, auxiliary_weight 0.4, precision 32-true, compile False"
+    )
     assert one.fingerprint["space"] == '{"space": "darts"}'
 
 
@@ -111,7 +113,8 @@ def test_the_fingerprint_has_every_setting() -> None:
     assert fingerprint["network"] == "channels 4, cells 1, stages 1"
     assert fingerprint["training"] == (
         "batch 64, learning_rate 0.1, momentum 0.9, nesterov True, weight_decay 0.0005, label_smoothing 0.0,"
-        " augmentation none, final_learning_rate 0.0, clip 0.0, drop_path 0.0, auxiliary_weight 0.4"
+        " augmentation none, final_learning_rate 0.0, clip 0.0, drop_path 0.0, auxiliary_weight 0.4,"
+        " precision 32-true, compile False"
     )
 
 
@@ -230,14 +233,14 @@ def test_too_little_memory_is_a_users_error(monkeypatch: pytest.MonkeyPatch) -> 
     def greedy(*arguments: Any, **options: Any) -> None:
         torch.empty(1 << 55)  # torch's own words
 
-    monkeypatch.setattr("supernet.scratch.train", greedy)
+    monkeypatch.setattr("supernet.scratch.Training", greedy)
     with pytest.raises(UserError, match="not enough memory on cpu to train a network of channels 4, cells 1"):
         trainer().train(CONV, epochs=2, seed=0)
 
     def wrong(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr("supernet.scratch.train", wrong)
+    monkeypatch.setattr("supernet.scratch.Training", wrong)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         trainer().train(CONV, epochs=2, seed=0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from supernet.networks.relaxed import (
     divide,
     initialise_supernet,
 )
+from supernet.networks.relaxed.merged import MergedEdges
 from supernet.networks.supernet import Supernet
 
 TOLERANCE = 1e-10
@@ -70,8 +73,22 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
         assert float((value - b[name]).abs().max()) <= TOLERANCE * scale, name
 
 
+@pytest.fixture(params=["by_kind", "joined", "joined, all digits"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """All ways to merge operations, whatever the device."""
+    name, _, digits = request.param.partition(", ")
+
+    def forward(self: MergedEdges, inputs: Sequence[Tensor], shares: Tensor) -> list[Tensor]:
+        return self.states(inputs, shares, getattr(self, f"_{name}"))
+
+    monkeypatch.setattr(MergedEdges, "forward", forward)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=not digits):
+        yield request.param
+
+
 @pytest.mark.parametrize("size", [(8, 8), (7, 10)])
 @pytest.mark.parametrize("name", ["darts", *SPACES])
+@pytest.mark.usefixtures("way")
 def test_paths_are_equal(name: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     fast = build(name).double()

@@ -1,0 +1,40 @@
+"""What the commands of `crlso supernet` share."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from crlso.errors import UserError
+
+LimitOption = Annotated[
+    str | None,
+    typer.Option("--limit", help="At most so many images: TRAINING,VALIDATION,TEST (2000,1000,1000)."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1; with torchrun: cuda.")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", help="Parallel trainings, one thread each; default: processors.")
+]
+ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Of the first cells.")]
+CellsOption = Annotated[
+    int | None, typer.Option("--cells", help="Number of cells (darts), or cells per stage.")
+]
+StagesOption = Annotated[int | None, typer.Option("--stages", help="Of networks other than darts'.")]
+
+
+def processors(jobs: int | None) -> int:
+    """Parallel trainings: what was asked for, or as many as there are processors.
+
+    Raises:
+        UserError: Fewer than one.
+    """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs must be 1 or more, got {jobs}")
+    return jobs or os.cpu_count() or 1
+
+
+def percent(value: float | None) -> str:
+    """An accuracy in words."""
+    return "-" if value is None else f"{value:.2f} %"
