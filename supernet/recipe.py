@@ -266,7 +266,8 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
 
     Args:
         text: One of :func:`recipe_names`, or the path of a file (it has a dot or a slash).
-        preset: One of :data:`PRESETS`; what it changes counts less than ``changes``.
+        preset: One of :data:`PRESETS`; what it changes counts more than a recipe that has a name (there the
+            numbers are the published ones), and less than a file of one's own and ``changes``.
         changes: Values by ``part.key``; a key alone is one of ``search``.
 
     Raises:
@@ -285,7 +286,8 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
         if not isinstance(section, dict):
             raise UserError(f"recipe {name}: {part} must be a mapping of settings, got {section!r}")
         sections[part] = {str(key): value for key, value in section.items()}
-    sections["search"] |= PRESETS[preset]
+    small, said = PRESETS[preset], sections["search"]
+    sections["search"] = {**small, **said} if _is_file(text) else {**said, **small}
     for key, value in (changes or {}).items():
         part, dot, own = key.rpartition(".")
         if dot and part not in PARTS:
@@ -296,8 +298,12 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
     return Recipe(name, summary, source, **built)
 
 
+def _is_file(text: str) -> bool:
+    return "/" in text or "." in text
+
+
 def _read(text: str) -> tuple[str, Mapping[Any, Any]]:
-    if "/" in text or "." in text:
+    if _is_file(text):
         path = Path(text)
         if not path.is_file():
             raise UserError(f"there is no recipe file {text}; known names: {', '.join(recipe_names())}")

@@ -59,6 +59,16 @@ def test_learning_rate_is_a_cosine() -> None:
     assert [settings.learning_rate_at(epoch) for epoch in range(4)] == pytest.approx(expected)
 
 
+def test_what_a_file_of_ones_own_says_counts_more_than_a_preset(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("search: {epochs: 7}", encoding="utf-8")
+    recipe = load_recipe(str(file), preset="small", changes={"clip": 1.0})
+    assert (recipe.search.epochs, recipe.search.augmentation, recipe.search.clip) == (7, "shift", 1.0)
+    file.write_text("search: {epochs: many}", encoding="utf-8")
+    with pytest.raises(UserError, match="epochs"):
+        load_recipe(str(file), preset="small")
+
+
 def test_changes_and_presets() -> None:
     recipe = load_recipe("milenas", preset="small", changes={"epochs": "3", "update.mixing": "0.25"})
     assert recipe.search.epochs == 3
