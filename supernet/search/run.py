@@ -117,6 +117,9 @@ def run_search(
     splits = plan.data.load()
     family = plan.family(splits)
     work = _Work(plan, family, splits, out, processes, progress, say)
+    # Said before the directory is claimed for settings that come to nothing.
+    Search(family, splits, plan.recipe, seed=settings.seeds[0], processes=processes)
+    trainer = ScratchTrainer(family, splits, plan.training, device=device) if settings.train else None
     if processes.rank > 0:
         processes.wait()  # the first one claims the directory
         for seed in settings.seeds:
@@ -132,9 +135,7 @@ def run_search(
             text, records = work.search(seed)
             random, share = _random(plan, settings, family, splits, seed=seed)
             found.append(Found(seed, text, random, share, records))
-        trainer = None
-        if settings.train:
-            trainer = ScratchTrainer(family, splits, plan.training, device=device)
+        if trainer:
             _train(found, trainer, out, engine, progress)
         with Journal(out / TRAININGS) as journal:
             summary = summarise(

@@ -56,6 +56,8 @@ def search(out: Path, *words: object) -> str:
         (("--set", "learning_rate=nan"), "it must be a finite number"),
         (("--data", "cifar10"), "is not on this machine: download https://"),
         (("--table", "nasbench201"), "the search is in 'darts'"),
+        (("--set", "training.augmentation=twirl"), "unknown augmentation 'twirl'"),
+        (("--set", "batch=5000"), "a batch of 5000 images is more than the data has"),
     ],
 )
 def test_settings_that_do_not_fit(
@@ -63,6 +65,7 @@ def test_settings_that_do_not_fit(
 ) -> None:
     monkeypatch.setenv("CRLSO_IMAGES", str(tmp_path / "images"))
     assert said in search(tmp_path / "run", *words)
+    assert not (tmp_path / "run").exists()  # it is free for the command without the mistake
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,7 @@ def test_recipes_that_are_none(tmp_path: Path, text: str, said: str) -> None:
     recipe = tmp_path / "own.yaml"
     recipe.write_text(text, encoding="utf-8")
     assert said in search(tmp_path / "run", "--recipe", recipe)
+    assert not (tmp_path / "run").exists()
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
