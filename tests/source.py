@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,5 +33,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 yield f"{node.module}.{alias.name}", node.lineno
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
+    """The tree of a file, which nobody may change."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -253,18 +255,40 @@ def test_names_that_are_named_exist() -> None:
         assert there or last in dir(importlib.import_module(path)), f"{found}: there is no {name}"
 
 
-@pytest.mark.parametrize("block", PYTHON, ids=lambda block: f"{block.document.name}:{block.line}")
-def test_python_examples_run(block: Found, tmp_path: Path) -> None:
-    """As it stands there, in an empty folder, with warnings as errors but for those of torch-geometric."""
-    script = tmp_path / "example.py"
-    script.write_text(block.text)
-    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False, timeout=300
-    )
-    assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout.strip()
+def name_of(block: Found) -> str:
+    return f"{block.document.name}:{block.line}"
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All examples, running at once: each as it stands there, in an empty folder, with warnings as errors but
+    for those of torch-geometric."""
+    running = {}
+    with contextlib.ExitStack() as stack:
+        for block in PYTHON:
+            folder = tmp_path_factory.mktemp("example")
+            script = folder / "example.py"
+            script.write_text(block.text)
+            process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(script)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)  # does nothing to one that has ended
+            running[name_of(block)] = process
+        yield running
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=name_of)
+def test_python_examples_run(block: Found, examples: dict[str, subprocess.Popen[str]]) -> None:
+    process = examples[name_of(block)]
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    assert out.strip()
 
 
 def test_a_users_own_space_and_table_as_in_the_readme(

@@ -173,23 +173,40 @@ class SharedWeights:
         for metric in metrics:
             if metric not in self.metrics:
                 raise UnknownNameError("metric", metric, self.metrics)
+        width = len(self.space.cardinalities)
+        if np.ndim(codes) != 2 or np.shape(codes)[1] != width:
+            raise UserError(f"codes must have shape [n, {width}], got {list(np.shape(codes))}")
         rows = as_codes(codes, self.space.cardinalities)
-        return pd.DataFrame({metric: self._column(metric, rows) for metric in metrics})
+        wanted = {metric: metric.rsplit("/", maxsplit=1)[1] for metric in metrics}
+        # Loss and accuracy of a part come from one pass.
+        measured = {
+            part: np.array([self._measure(code, part) for code in rows]).reshape(-1, 2)
+            for part in self._parts
+            if any(quantity.startswith(f"shared_{part}_") for quantity in wanted.values())
+        }
+        return pd.DataFrame(
+            {metric: self._column(quantity, rows, measured) for metric, quantity in wanted.items()},
+            index=range(len(rows)),
+            dtype=np.float64,
+        )
 
     def optimum(self, metric: str) -> float | None:
-        """Not known."""
-        del metric
+        """Not known.
+
+        Raises:
+            UnknownNameError: A metric that it does not have.
+        """
+        if metric not in self.metrics:
+            raise UnknownNameError("metric", metric, self.metrics)
         return None
 
-    def _column(self, metric: str, codes: Codes) -> FloatArray:
-        quantity = metric.rsplit("/", maxsplit=1)[1]
+    def _column(self, quantity: str, codes: Codes, measured: Mapping[str, FloatArray]) -> FloatArray:
         if quantity == "params":
             return self._family.parameters(codes) / 1e6
         if quantity == "flops":
             return self._family.multiplications(codes) / 1e6
         _, part, kind = quantity.split("_")
-        place = {"loss": 0, "accuracy": 1}[kind]
-        return np.array([self._measure(code, part)[place] for code in codes], dtype=np.float64)
+        return measured[part][:, {"loss": 0, "accuracy": 1}[kind]]
 
     def _measure(self, code: Code, part: str) -> tuple[float, float]:
         network = self._family.inherit(self._supernet, code)

@@ -131,17 +131,18 @@ def bombs(folder: Path) -> Iterator[Path]:
         path.write_bytes(bz2.compress(start + piece) + 2047 * bz2.compress(piece))
         yield path
         yield zip_bomb(folder / f"{name}.pth", zipfile.ZIP_DEFLATED, start, piece)
-    yield zip_bomb(folder / "bzip2.pth", zipfile.ZIP_BZIP2, b"\x80\x04", bytes(1 << 20))
-    yield zip_bomb(folder / "lzma.pth", zipfile.ZIP_LZMA, b"\x80\x04", bytes(1 << 20))
+    # Refused for their compression, before anything is unpacked.
+    yield zip_bomb(folder / "bzip2.pth", zipfile.ZIP_BZIP2, b"\x80\x04", bytes(1 << 20), pieces=8)
+    yield zip_bomb(folder / "lzma.pth", zipfile.ZIP_LZMA, b"\x80\x04", bytes(1 << 20), pieces=8)
 
 
-def zip_bomb(path: Path, method: int, start: bytes, piece: bytes) -> Path:
+def zip_bomb(path: Path, method: int, start: bytes, piece: bytes, *, pieces: int = 256) -> Path:
     with (
         zipfile.ZipFile(path, "w", method, compresslevel=1) as archive,
         archive.open("bomb/data.pkl", "w", force_zip64=True) as member,
     ):
         member.write(start)
-        for _ in range(256):
+        for _ in range(pieces):
             member.write(piece)
     return path
 

@@ -197,16 +197,29 @@ def test_check_rejects_flat_heads(copy: Path, heads: slice | int) -> None:
     assert json.loads(out)["passed"] is False
 
 
-def test_in_a_process_of_its_own(tmp_path: Path) -> None:
-    words = ["embed", "train", "--space", "toy64", *SHORT, "--out", str(tmp_path / "model"), "--json"]
-    command = [sys.executable, "-m", "crlso.cli.main"]
-    answer = subprocess.run([*command, *words], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert answer.stderr == ""
-    assert json.loads(answer.stdout)["model"] == str(tmp_path / "model")
-    words = ["embed", "encode", str(tmp_path / "model"), "skip_connect/skip_connect/nothing"]
-    answer = subprocess.run([*command, *words], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1)
-    assert answer.stderr.startswith("error: character 26 of 'skip_connect/skip_connect/nothing'")
+def test_in_processes_of_their_own(folder: Path, tmp_path: Path) -> None:
+    """Two at once: a training, and a mistake."""
+    model = str(tmp_path / "model")
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "crlso.cli.main", "embed", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for words in (
+            ("train", "--space", "toy64", *SHORT, "--out", model, "--json"),
+            ("encode", str(folder / "model"), "|conv~0|+|none~0|poll~1|"),
+        )
+    ]
+    (out, err), (nothing, mistake) = (process.communicate(timeout=120) for process in running)
+    assert err == ""
+    assert json.loads(out)["model"] == model
+    assert [process.returncode for process in running] == [0, 2]
+    assert (nothing, mistake.count("\n")) == ("", 1)
+    assert mistake.startswith("error: ")
+    assert "poll" in mistake
 
 
 TABLE = ("--bench", "tiny", "--metric", "latency")

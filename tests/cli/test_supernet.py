@@ -102,7 +102,7 @@ def test_mistakes_are_one_line(tmp_path: Path, words: list[str], said: str) -> N
 
 def test_a_killed_search_goes_on_bit_for_bit(tmp_path: Path) -> None:
     words = ["supernet", "search", "--space", "nasbench201", "--channels", "4", "--no-train"]
-    words += ["--set", "epochs=8", "--set", "batch=16", "--out"]
+    words += ["--limit", "256,256,64", "--set", "epochs=8", "--set", "batch=16", "--out"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "crlso.cli.main", *words, str(killed)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)

@@ -21,6 +21,7 @@ import pytest
 
 from crlso.formats.emulated import TORCH
 from crlso.formats.errors import FormatError
+from crlso.formats.machine import Limits
 from crlso.formats.pickles import read_pickle, stream_pickle
 from tests.benchmarks.mutations import mutated
 from tests.benchmarks.samples_nats import pickled_table
@@ -222,14 +223,24 @@ def test_doubling_takes_no_memory_and_no_time() -> None:
     assert time.perf_counter() - start < 1
 
 
-@pytest.mark.parametrize(
-    "unit", [b"]", b"}", b"\x8f", b")\x85", b"(", b"K\x01\x85", b"(\x91", b"]]a", b"}K\x01]s", b")\x94\x85"]
-)
-def test_bombs_of_containers(unit: bytes) -> None:
-    data = b"\x80\x04" + unit * 700_000
-    start = time.perf_counter()
+UNITS = (b"]", b"}", b"\x8f", b")\x85", b"(", b"K\x01\x85", b"(\x91", b"]]a", b"}K\x01]s", b")\x94\x85")
+
+
+def check_bomb(unit: bytes, limits: Limits) -> None:
+    data = b"\x80\x04" + unit * (limits.containers + limits.containers // 2)
     with pytest.raises(FormatError, match="containers"):
-        list(stream_pickle(io.BytesIO(data), at=("infos",)))
+        list(stream_pickle(io.BytesIO(data), at=("infos",), limits=limits))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_bombs_of_containers(unit: bytes) -> None:
+    check_bomb(unit, Limits(containers=50_000))
+
+
+@pytest.mark.parametrize("unit", [b"}K\x01]s", b"(\x91"])  # those that take longest
+def test_the_usual_limit_is_come_to_in_seconds(unit: bytes) -> None:
+    start = time.perf_counter()
+    check_bomb(unit, Limits())
     assert time.perf_counter() - start < 20
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from supernet.curvature import dominant_eigenvalue
 from supernet.networks.normalisation import OwnBatch, Statistics
-from supernet.networks.reduced_statistics import ReducedStatistics
 from supernet.relaxation import Gumbel
 from supernet.update_rules import (
     Batch,
@@ -89,20 +88,9 @@ def computed(rank: int, world: int, statistics: Statistics) -> dict[str, Tensor]
     return {name: value.detach() for name, value in out.items()}
 
 
-def work(rank: int, world: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    store = dist.FileStore(f"{folder}/store", world)  # type: ignore[no-untyped-call]
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    made = computed(rank, world, ReducedStatistics())
-    torch.save(made, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
-    folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, args=(2, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+def both(two_processes: Path) -> list[dict[str, Tensor]]:
+    return [torch.load(two_processes / f"{rank}.pt") for rank in range(2)]
 
 
 def test_two_processes_equal_one(both: list[dict[str, Tensor]]) -> None:
