@@ -22,6 +22,7 @@ def measure(
     part: Resident,
     *,
     batch: int,
+    shuffled: bool,
     precision: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> tuple[float, float]:
     """Cross-entropy in nats (without label smoothing) and accuracy in %.
@@ -31,12 +32,17 @@ def measure(
         part: The images.
         batch: Images at a time, at most. Batches are as even as possible, so that no normalisation works on
             a handful of images.
+        shuffled: In an order that is random but always the same, not class by class as some data sets are:
+            needed where normalisations take the statistics of the batch at hand.
         precision: Makes the context that the network computes in.
     """
     device = part.labels.device
     total = torch.zeros(2, dtype=torch.float64, device=device)
     count = len(part)
-    for rows in torch.arange(count, device=device).tensor_split(-(-count // batch)):
+    order = torch.arange(count)
+    if shuffled:
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    for rows in order.to(device).tensor_split(-(-count // batch)):
         images, labels = part.batch(rows)
         with precision():
             found = logits(images)

@@ -257,7 +257,9 @@ class Training:
 
     def _measure(self, part: Resident) -> tuple[float, float]:
         """With running averages in the normalisations."""
-        return measure(self.network.eval(), part, batch=_EVALUATION_BATCH, precision=self._autocast)
+        return measure(
+            self.network.eval(), part, batch=_EVALUATION_BATCH, shuffled=False, precision=self._autocast
+        )
 
     def _epoch(self) -> tuple[float, float]:
         """One pass; returns mean loss and accuracy in % over its steps."""

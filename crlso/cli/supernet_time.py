@@ -80,9 +80,8 @@ def time(
         if json:
             print_json({"recipe": method.to_dict(), "steps": [asdict(row) for row in rows]})
             return
-        typer.echo(_HEAD)
-        for row in rows:
-            typer.echo(_line(row))
+        for number, row in enumerate(rows):
+            typer.echo(_line(row) if number else f"{_HEAD}\n{_line(row)}")
 
 
 _HEAD = (

@@ -28,7 +28,7 @@ from supernet.search.run import read_plan, read_state, seeds_of
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION: Final = "crlso.shared/1"
+VERSION: Final = "crlso.shared/2"
 
 
 @final
@@ -210,4 +210,4 @@ class SharedWeights:
 
     def _measure(self, code: Code, part: str) -> tuple[float, float]:
         network = self._family.inherit(self._supernet, code)
-        return measure(network, self._parts[part], batch=SHARED_BATCH)
+        return measure(network, self._parts[part], batch=SHARED_BATCH, shuffled=True)

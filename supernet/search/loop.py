@@ -355,6 +355,7 @@ class Search:
             lambda images: self._logits(images, mixing),
             self._valid,
             batch=SHARED_BATCH,
+            shuffled=True,
             precision=self.processes.autocast,
         )
 

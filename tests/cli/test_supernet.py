@@ -156,3 +156,38 @@ def test_recipes_are_listed() -> None:
     status, text = run("supernet", "recipes")
     assert status == 0
     assert "darts_2nd_exact" in text
+
+
+def test_ways_to_compute_are_timed_side_by_side() -> None:
+    small = ["--space", "nasbench201", "--preset", "small", "--set", "batch=4", "--set", "epochs=3"]
+    words = ["--image", "1x8x8", "--images", "40", "--steps", "1"]
+    status, text = run("supernet", "time", *small, *words, "--json")
+    assert status == 0, text
+    rows = json.loads(text)["steps"]
+    assert [row["label"] for row in rows][:3] == ["reference", "+ channels last", "+ merged operations"]
+    for row in rows:
+        assert row["seconds"] > 0
+        assert row["kernels"] is None
+        # Three epochs of ten steps, each epoch measured.
+        assert row["projected"] == pytest.approx(3 * (10 * row["seconds"] + row["measuring"]))
+    status, text = run("supernet", "time", *small, *words, "--only", "merged")
+    assert status == 0
+    assert "+ merged operations" in text
+    assert "reference" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image", "3x32"], "write CHANNELSxHEIGHTxWIDTH"),
+        (["--only", "magic"], "is in no label"),
+        (["--images", "8"], "images a batch or more"),
+        (["--device", "tpu"], "choose cpu, cuda"),
+        (["--recipe", "none"], "unknown recipe"),
+    ],
+)
+def test_mistakes_in_timing_are_one_line(words: list[str], said: str) -> None:
+    status, text = run("supernet", "time", "--space", "nasbench201", *words)
+    assert status == 2, text
+    assert said in text
+    assert len(text.strip().splitlines()) == 1

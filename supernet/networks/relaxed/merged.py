@@ -44,6 +44,9 @@ class MergedEdges(nn.Module):
         halves: Whether the edges that leave those halve the image.
         pools: Whether pools are followed by a normalisation.
         statistics: Where the normalisations take mean and variance from.
+
+    Attributes:
+        ways: To compute the same, by name; :meth:`forward` takes the one for the device.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class MergedEdges(nn.Module):
         self._order = tuple(sorted(range(len(edges)), key=lambda index: edges[index]))
         self._targets = [sum(source == state for source, _ in edges) for state in range(edges[-1][1])]
         convolutions = tuple(name for name in self._names if name in STAGES)
-        self._by_kind, self._joined = ByKind(names, statistics), Joined(names, statistics)
+        self.ways = {"by_kind": ByKind(names, statistics), "joined": Joined(names, statistics)}
         self.weights = nn.ParameterDict()
         for name in convolutions:
             for index, stage in enumerate(STAGES[name]):
@@ -106,11 +109,10 @@ class MergedEdges(nn.Module):
             inputs: Each ``[n, c, h, w]``.
             shares: ``[edges, operations]``, by target, then source.
         """
-        convolutions = self._joined if shares.is_cuda else self._by_kind
-        return self.states(inputs, shares, convolutions)
+        return self.states(inputs, shares, self.ways["joined" if shares.is_cuda else "by_kind"])
 
     def states(self, inputs: Sequence[Tensor], shares: Tensor, convolutions: Convolutions) -> list[Tensor]:
-        """:meth:`forward` with a given way to compute, of the two that there are."""
+        """:meth:`forward` with one of :attr:`ways` to compute."""
         rows = shares.unbind(0)
         sorted_rows = torch.stack([rows[index] for index in self._order])
         columns = dict(zip(self._names, sorted_rows.unbind(1), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -17,8 +17,8 @@ from supernet.networks.relaxed import (
     divide,
     initialise_supernet,
 )
-from supernet.networks.relaxed.merged import MergedEdges
 from supernet.networks.supernet import Supernet
+from tests.supernet.relaxed.ways import WAYS, merged
 
 TOLERANCE = 1e-10
 
@@ -73,16 +73,9 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
         assert float((value - b[name]).abs().max()) <= TOLERANCE * scale, name
 
 
-@pytest.fixture(params=["by_kind", "joined", "joined, all digits"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """All ways to merge operations, whatever the device."""
-    name, _, digits = request.param.partition(", ")
-
-    def forward(self: MergedEdges, inputs: Sequence[Tensor], shares: Tensor) -> list[Tensor]:
-        return self.states(inputs, shares, getattr(self, f"_{name}"))
-
-    monkeypatch.setattr(MergedEdges, "forward", forward)
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=not digits):
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    with merged(request.param):
         yield request.param
 
 

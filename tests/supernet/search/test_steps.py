@@ -15,6 +15,7 @@ from supernet.recipe import recipe_names
 from supernet.relaxation import Gumbel
 from supernet.search import Search
 from tests.supernet.dispatch import NoWaiting, WouldWaitError
+from tests.supernet.relaxed.ways import WAYS, merged
 from tests.supernet.search.small import images, search, split
 
 KINDS = ("single_level", "first_order", "second_order", "second_order_exact", "mixed_level")
@@ -24,6 +25,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     **{kind: ("darts_1st", {"update.kind": kind, "relaxation.kind": "gumbel"}) for kind in KINDS},
     "hard": ("darts_2nd", {"relaxation.kind": "gdas"}),
     "half": ("darts_2nd", {"precision": "bf16-mixed"}),
+    "half, exact": ("darts_2nd_exact", {"precision": "bf16-mixed"}),
     "double": ("darts_1st", {"precision": "64-true", "path": "reference", "channels_last": False}),
     "warm-up": ("darts_1st", {"warmup_epochs": 1}),
 }
@@ -48,6 +50,18 @@ def test_no_step_waits_for_the_device(space: str, method: str) -> None:
         for _ in range(2):
             found.run_step()
     assert any(not torch.equal(*pair) for pair in zip(before, found.network.parameters(), strict=True))
+    assert float(found.sums[0]) > 0
+    assert found.sums[2] == 0
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "by_kind"])
+@pytest.mark.parametrize("method", ["darts_2nd", "half", "half, exact"])
+def test_no_step_waits_where_kinds_are_joined(method: str, way: str) -> None:
+    """As on a CUDA device."""
+    found = made(method, space="darts")
+    with merged(way), NoWaiting():
+        for _ in range(2):
+            found.run_step()
     assert float(found.sums[0]) > 0
     assert found.sums[2] == 0
 
@@ -93,7 +107,7 @@ def test_a_step_needs_nothing_of_the_host(monkeypatch: pytest.MonkeyPatch, space
     That is: fused optimisers and the norm of all gradients (the tests above have them), generators, and so
     what is drawn (`tests/supernet/test_augmentation.py` has it).
     """
-    if method in ("half", "double"):
+    if method in ("half", "half, exact", "double"):
         pytest.skip("the precision is the stand-in's")
     host = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": host())

@@ -1,0 +1,31 @@
+"""Steps played again as a CUDA graph do what steps do; needs such a device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from supernet.processes import Processes
+from supernet.search import Search
+from tests.supernet.search.small import search
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def made(method: str, *, cuda_graph: bool) -> Search:
+    processes = Processes("cuda", "64-true")
+    return search(method, processes=processes, precision="64-true", epochs=2, cuda_graph=cuda_graph)
+
+
+@pytest.mark.parametrize("method", ["darts_1st", "darts_2nd", "darts_2nd_exact", "milenas", "gdas"])
+def test_a_graph_is_the_same_search(method: str) -> None:
+    """Two epochs with another learning rate and temperature each, measured after each."""
+    found = [made(method, cuda_graph=graph) for graph in (False, True)]
+    for each in found:
+        while not each.finished:
+            each.run_epoch()
+    plain, replayed = found
+    torch.testing.assert_close(plain.alpha, replayed.alpha, rtol=1e-6, atol=1e-8)
+    for one, other in zip(plain.records, replayed.records, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-8)
+        assert one.valid_loss == pytest.approx(other.valid_loss, rel=1e-8)
