@@ -13,8 +13,11 @@ help:  ## list the targets
 demo: $(BIN)/.installed  ## install, then search NAS-Bench-201 and write a report
 	$(BIN)/crlso demo --out runs/demo
 
+# On as many processes as there are processors, four at most; tests of a file on the same one.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(BIN)/.installed-dev  ## install, then run the tests (under 10 minutes)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 coverage: $(BIN)/.installed-dev  ## the same, and which lines they run (takes twice as long)
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered

@@ -216,11 +216,11 @@ def test_doubling_takes_no_memory_and_no_time() -> None:
     """Thirty levels of pairs of the same: small in memory, but not to be hashed."""
     # Each is a pair of the top of the stack and of itself.
     parts = [b"K\x01\x85\x94", *(b"h" + bytes([last]) + b"\x86\x94" for last in range(30))]
-    start = time.perf_counter()
+    start = time.process_time()
     read_pickle(io.BytesIO(bomb(*parts)))
     with pytest.raises(FormatError, match="a key of more than 256 parts"):
         read_pickle(io.BytesIO(bomb(b"}", *parts, b"K\x01s")))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 UNITS = (b"]", b"}", b"\x8f", b")\x85", b"(", b"K\x01\x85", b"(\x91", b"]]a", b"}K\x01]s", b")\x94\x85")
@@ -239,9 +239,9 @@ def test_bombs_of_containers(unit: bytes) -> None:
 
 @pytest.mark.parametrize("unit", [b"}K\x01]s", b"(\x91"])  # those that take longest
 def test_the_usual_limit_is_come_to_in_seconds(unit: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     check_bomb(unit, Limits())
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_calls_that_copy_are_counted() -> None:
