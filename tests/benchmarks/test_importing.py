@@ -259,7 +259,7 @@ def test_an_architecture_column_of_numbers(tmp_path: Path, space: SearchSpace) -
         ("a.xlsx", b"x", "known endings: .csv"),
         ("a.csv", b"arch,\xff\n", "not UTF-8 text .byte 5"),
         ("a.csv.gz", b"not packed", "damaged"),
-        ("a.csv.gz", gzip.compress(b"arch,accuracy\n" * 50)[:-12], "damaged"),
+        ("a.csv.gz", gzip.compress(b"arch,accuracy\n" * 50, mtime=0)[:-12], "damaged"),
         ("a.parquet", b"PAR1 but not really PAR1", "not a readable Parquet file"),
     ],
 )
