@@ -26,6 +26,7 @@ PROJECT: dict[str, Any] = tomllib.loads(PYPROJECT)["project"]
 TOOLS = {
     "pytest-cov": ("Makefile", "--cov"),
     "pytest-benchmark": ("Makefile", "--benchmark-only"),
+    "pytest-xdist": ("Makefile", "--numprocesses"),
     "ruff": ("Makefile", "/ruff check"),
     "mypy": ("Makefile", "/mypy"),
     "build": ("Makefile", "-m build"),
