@@ -118,9 +118,7 @@ class Search:
             fused=True,
             capturable=self.alpha.is_cuda,
         )
-        replays = settings.cuda_graph and device.type == "cuda" and processes.count == 1
-        self._replayed = Replayed(self._update) if replays else None
-        self._replayed_logits = Replayed(lambda *given: (self.network(*given),)) if replays else None
+        self._forget_graphs()
         self._generator = torch.Generator(device)
         stops = ("skips", "eigenvalue") if settings.guard == "stop" else ()
         self._guard = Guard(skips=settings.skip_limit, stop=(*stops, "size") if settings.size_stop else stops)
@@ -157,6 +155,12 @@ class Search:
             compiler=torch.compile if settings.compile else None,
             reference=settings.path == "reference",
         )
+
+    def _forget_graphs(self) -> None:
+        """What was recorded reads and writes the tensors that there were then."""
+        replays = self.settings.cuda_graph and self.alpha.is_cuda and self.processes.count == 1
+        self._replayed = Replayed(self._update) if replays else None
+        self._replayed_logits = Replayed(lambda *given: (self.network(*given),)) if replays else None
 
     @property
     def finished(self) -> bool:
@@ -443,6 +447,7 @@ class Search:
         self._architecture.load_state_dict(state["architecture_optimizer"])
         for group in self._architecture.param_groups:
             group["capturable"] = self.alpha.is_cuda  # also of a state that another kind of device left
+        self._forget_graphs()
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
         self.stopped = bool(state["stopped"])
         self.sums.copy_(state["sums"])
