@@ -50,13 +50,19 @@ def time(
         from crlso.spaces import get_space
         from supernet.recipe import load_recipe
 
-        method = load_recipe(recipe, preset=preset, changes=key_values(set_ or ()))
+        changes = key_values(set_ or ())
+        method = load_recipe(recipe, preset=preset, changes=changes)
         found = get_space(space)
         size = _size(image)
         import torch
 
         from supernet.search.plan import sizes_of
-        from supernet.search.timing import measure_variants, variants
+        from supernet.search.timing import REFERENCE, measure_variants, variants
+
+        if fixed := [key for key in changes if key.removeprefix("search.") in REFERENCE]:
+            raise UserError(
+                f"--set {fixed[0]}: each way to compute has its own; choose some of them with --only"
+            )
 
         chosen = variants(cuda=device.startswith("cuda"), compiled=compiled)
         for word in only or ():

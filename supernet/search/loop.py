@@ -26,7 +26,7 @@ from supernet.networks.reduced_statistics import ReducedStatistics
 from supernet.networks.relaxed import initialise_supernet
 from supernet.processes import Processes
 from supernet.recipe import Recipe
-from supernet.relaxation import Gumbel, entropy
+from supernet.relaxation import Gumbel, Softmax, entropy
 from supernet.search import streams
 from supernet.search.collapse import Guard, judge
 from supernet.search.record import EpochRecord
@@ -126,7 +126,7 @@ class Search:
         self.step = 0
         self.stopped = False
         self.records: list[EpochRecord] = []
-        self.history: list[NDArray[np.float32]] = [self._shares_now()]
+        self.history: list[NDArray[np.float32]] = [self._strengths_now()]
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)
         """Of the epoch so far: training loss, training accuracy, and 1 + the first step that went wrong."""
         self._clock = _Clock()
@@ -171,6 +171,16 @@ class Search:
     def valid_images(self) -> int:
         """Size of the validation part."""
         return len(self._valid)
+
+    @property
+    def strengths(self) -> Tensor:
+        """Softmax of the architecture weights ``[kinds, edges, operations]``, by which one derives.
+
+        These are the shares of a softmax relaxation. Those of GDAS are 0 and 1: by them all edges of a node
+        would be as strong as one another.
+        """
+        with torch.no_grad():
+            return Softmax().shares(self.alpha, None)
 
     @property
     def shares(self) -> Tensor:
@@ -259,8 +269,11 @@ class Search:
         self._valid_order = streams.order(
             len(self._valid), wanted, self.seed, streams.VALID_ORDER, self.epoch
         ).to(device)
+        self._anneal(self.epoch)
+
+    def _anneal(self, epoch: int) -> None:
         if isinstance(self.relaxation, Gumbel):
-            self.relaxation.anneal(self.recipe.relaxation.temperature_at(self.epoch, self.settings.epochs))
+            self.relaxation.anneal(self.recipe.relaxation.temperature_at(epoch, self.settings.epochs))
 
     def _batch(self, part: Resident, rows: Tensor) -> Batch:
         """This process' share of a batch; random numbers are drawn for all of it."""
@@ -279,14 +292,14 @@ class Search:
         valid_loss, valid_accuracy = self.measure(self.shares)
         code = self.derived()
         seconds, cpu_seconds = self._clock.lap()
-        shares = self.shares
+        strengths = self.strengths
         record = EpochRecord(
             epoch=self.epoch + 1,
             train_loss=loss,
             train_accuracy=100.0 * accuracy,
             valid_loss=valid_loss,
             valid_accuracy=valid_accuracy,
-            entropy=tuple(entropy(shares).mean(dim=1).tolist()),
+            entropy=tuple(entropy(strengths).mean(dim=1).tolist()),
             skips=self.family.skips(code),
             convolutions=self.family.convolutions(code),
             architecture=self.family.space.format(code),
@@ -300,7 +313,7 @@ class Search:
             record = replace(record, warnings=verdict.warnings)
         self.stopped = verdict.stop
         self.records.append(record)
-        self.history.append(self._shares_now())
+        self.history.append(self._strengths_now())
         self.epoch += 1
         self.step = 0
         self.sums.zero_()
@@ -323,7 +336,7 @@ class Search:
 
     def derived(self) -> Code:
         """The code that the present shares stand for, by the space's published rule."""
-        return self.family.strongest(self.shares)
+        return self.family.strongest(self.strengths)
 
     def finetune(self, mixing: Tensor, *, steps: int, place: int) -> None:
         """Steps in which the weights alone learn, with given shares; for derivations that take decisions.
@@ -381,8 +394,8 @@ class Search:
         value = float(dominant_eigenvalue(self._problem, batch, generator=generator))
         return value if math.isfinite(value) else None
 
-    def _shares_now(self) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.shares.float().cpu().numpy()
+    def _strengths_now(self) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.strengths.float().cpu().numpy()
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -456,6 +469,8 @@ class Search:
         self._clock = _Clock(*state["clock"])
         if self.step:
             self._prepare_epoch()
+        elif self.epoch:
+            self._anneal(self.epoch - 1)  # as the epoch that ended left it
 
 
 def _channels_last(network: torch.nn.Module) -> None:

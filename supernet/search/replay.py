@@ -17,7 +17,7 @@ class Replayed:
 
     The function may change tensors that live on (weights, optimiser states); it must not wait for the device
     nor look at a value. Its inputs and outputs have their places: what a call returns is overwritten by the
-    next one. The very first call runs it as it is, so that kernels are chosen and optimiser states made.
+    next one.
 
     Args:
         function: What to play.
@@ -25,7 +25,6 @@ class Replayed:
 
     def __init__(self, function: Step) -> None:
         self._function = function
-        self._ready = False
         self._key: Hashable = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
@@ -36,15 +35,16 @@ class Replayed:
 
         Args:
             inputs: Of the same shapes in all calls with one key.
-            key: All else that the function depends on (numbers such as a learning rate); with another one it
-                is recorded again.
+            key: All else that the function depends on (numbers such as a learning rate), not ``None``. With
+                another one it is run as it is, so that kernels are chosen and states made that would be made
+                anew with every replay; then it is recorded again.
         """
-        if not self._ready:
-            self._ready = True
-            return self._warm_up(inputs)
-        if self._graph is None or key != self._key:
-            self._record(inputs)
+        if key != self._key:
             self._key = key
+            self._graph, self._outputs = None, ()  # their memory can be used again
+            return self._warm_up(inputs)
+        if self._graph is None:
+            self._record(inputs)
         torch._foreach_copy_(list(self._inputs), list(inputs))
         assert self._graph is not None
         self._graph.replay()
@@ -61,7 +61,6 @@ class Replayed:
 
     def _record(self, inputs: tuple[Tensor, ...]) -> None:
         """Nothing is computed here."""
-        self._graph, self._outputs = None, ()  # their memory can be used again
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):

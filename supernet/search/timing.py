@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import statistics
 import time
@@ -98,7 +99,7 @@ def variants(*, cuda: bool, compiled: bool) -> tuple[Variant, ...]:
 
 
 def noise(size: tuple[int, int, int], classes: int, *, batch: int) -> Splits:
-    """Images without content, for two batches of each part."""
+    """Images without content, for four batches of the training and of the validation part."""
     rng = np.random.default_rng(0)
     count = 10 * max(batch, classes)
     pixels = rng.integers(0, 256, (count, *size), dtype=np.uint8)
@@ -151,8 +152,10 @@ def measure_variants(
 
 
 def _measure(label: str, search: Search, *, images: int, steps: int) -> StepTime:
+    search.epoch = search.settings.warmup_epochs  # before, only the weights learn: cheaper steps
     cuda = search.alpha.is_cuda
     if cuda:
+        gc.collect()  # the search before lies in a cycle of references, and its graph with it
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     # Kernels are chosen in the first step, a CUDA graph is recorded in the second.

@@ -181,6 +181,7 @@ def test_ways_to_compute_are_timed_side_by_side() -> None:
     [
         (["--image", "3x32"], "write CHANNELSxHEIGHTxWIDTH"),
         (["--only", "magic"], "is in no label"),
+        (["--set", "precision=64-true"], "choose some of them with --only"),
         (["--images", "8"], "images a batch or more"),
         (["--device", "tpu"], "choose cpu, cuda"),
         (["--recipe", "none"], "unknown recipe"),

@@ -167,7 +167,7 @@ class MergedEdges(nn.Module):
         pooled = tuple(name for name in self._names if name in _POOLS)
         plain = tuple(name for name in self._names if name == "skip_connect")
         found: list[dict[tuple[str, ...], Tensor]] = [{} for _ in groups]
-        for names in {pooled, plain} if self._pools else {(*pooled, *plain), pooled}:
+        for names in dict.fromkeys([pooled, plain] if self._pools else [(*pooled, *plain), pooled]):
             if names:
                 whole = torch.stack([columns[name] for name in names], dim=1).to(like.dtype)
                 parts = torch.split(whole, [group.states * group.targets for group in groups])

@@ -11,6 +11,7 @@ import torch
 
 from crlso.errors import RunError, UserError
 from crlso.runs.checkpoint import dump_state, parse_state
+from supernet.relaxation import Gumbel
 from supernet.search import Search
 from supernet.search.directory import SeedDirectory, read_records
 from tests.supernet.search.small import search, splits
@@ -175,3 +176,33 @@ def _file(data: bytes) -> Any:
     import io
 
     return io.BytesIO(data)
+
+
+def test_one_operation_at_a_time_is_derived_by_its_margin() -> None:
+    """GDAS' own shares are 0 and 1: all edges of a node would be as strong as one another."""
+    found = search("gdas", space="darts")
+    sep, pool, none = (
+        found.family.operations.index(name) for name in ("sep_conv_3x3", "max_pool_3x3", "none")
+    )
+    with torch.no_grad():
+        found.alpha.zero_()
+        for edge, (source, target) in enumerate(found.family.edges):
+            found.alpha[:, edge, pool] = 1.0
+            if target == 5 and source in (2, 4):
+                found.alpha[:, edge, sep] = 3.0
+                found.alpha[:, edge, none] = 3.2
+    text = found.family.space.format(found.derived())
+    assert "('sep_conv_3x3', 2), ('sep_conv_3x3', 4)], normal_concat" in text
+    assert found.run_epoch().entropy[0] > 0
+
+
+def test_the_temperature_at_the_end_of_an_epoch_is_found_again() -> None:
+    first = search("gdas", epochs=3)
+    for _ in range(2):
+        first.run_epoch()
+    second = search("gdas", epochs=3)
+    second.load_state_dict(first.state_dict())
+    assert isinstance(first.relaxation, Gumbel)
+    assert isinstance(second.relaxation, Gumbel)
+    assert first.relaxation.temperature == second.relaxation.temperature
+    assert second.relaxation.temperature != search("gdas", epochs=3).relaxation.temperature

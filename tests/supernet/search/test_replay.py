@@ -12,15 +12,17 @@ from tests.supernet.search.small import search
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def made(method: str, *, cuda_graph: bool) -> Search:
+def made(method: str, warmup: int, *, cuda_graph: bool) -> Search:
     processes = Processes("cuda", "64-true")
-    return search(method, processes=processes, precision="64-true", epochs=2, cuda_graph=cuda_graph)
+    changes = {"precision": "64-true", "epochs": 3, "warmup_epochs": warmup, "cuda_graph": cuda_graph}
+    return search(method, processes=processes, **changes)
 
 
+@pytest.mark.parametrize("warmup", [0, 1])
 @pytest.mark.parametrize("method", ["darts_1st", "darts_2nd", "darts_2nd_exact", "milenas", "gdas"])
-def test_a_graph_is_the_same_search(method: str) -> None:
-    """Two epochs with another learning rate and temperature each, measured after each."""
-    found = [made(method, cuda_graph=graph) for graph in (False, True)]
+def test_a_graph_is_the_same_search(method: str, warmup: int) -> None:
+    """Three epochs with another learning rate and temperature each, measured after each."""
+    found = [made(method, warmup, cuda_graph=graph) for graph in (False, True)]
     for each in found:
         while not each.finished:
             each.run_epoch()

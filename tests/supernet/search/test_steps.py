@@ -111,7 +111,7 @@ def test_a_step_needs_nothing_of_the_host(monkeypatch: pytest.MonkeyPatch, space
         pytest.skip("the precision is the stand-in's")
     host = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": host())
-    monkeypatch.setattr(Search, "_shares_now", lambda search: None)
+    monkeypatch.setattr(Search, "_strengths_now", lambda search: None)
     found = made(method, space=space, processes=OnMeta(), augmentation="none")
     descents: list[Sequence[Tensor]] = []
     monkeypatch.setattr(found, "_descend", descents.append)
