@@ -23,6 +23,10 @@ _KNOWN_TEXTS: Final = 100_000
 
 
 def _repeated(item: bytes) -> re.Pattern[bytes]:
+    """So many items as there are. The end of a match counts by whole items alone.
+
+    Python before 3.11.5 has it inside the item after the last one that fits.
+    """
     return re.compile(b"(?:%s){2,%d}+" % (item, _MOST), re.DOTALL)
 
 
@@ -81,7 +85,7 @@ class Runs:
             return False
         count = (found.end() - found.start()) // 9
         self._stack += _struct(">", "xd", count).unpack_from(source.buffer, source.position)
-        source.position = found.end()
+        source.position += 9 * count
         return True
 
     def numbered(self, opcode: str) -> bool:
@@ -105,7 +109,7 @@ class Runs:
         both[::2] = keys
         both[1::2] = values
         self._stack += both
-        source.position = found.end()
+        source.position += size * count
         return True
 
     def texts(self, start: bytes) -> bool:
@@ -145,5 +149,5 @@ class Runs:
         both[::2] = texts
         self._stack += both
         self._memo.texts += texts
-        source.position = found.end()
+        source.position += size * count
         return True
