@@ -20,7 +20,7 @@ test: $(BIN)/.installed-dev  ## install, then run the tests (under 10 minutes)
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 coverage: $(BIN)/.installed-dev  ## the same, and which lines they run (takes twice as long)
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --cov --cov-report=term:skip-covered
 
 test-all: $(BIN)/.installed-dev  ## all tests, the slow ones too
 	$(BIN)/python -m pytest

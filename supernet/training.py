@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import numpy as np
 import torch
@@ -33,8 +33,8 @@ from supernet.networks.classifier import Classifier
 if TYPE_CHECKING:
     from supernet.processes import Processes
 
-MOST_EPOCHS = 100_000
-_EVALUATION_BATCH = 1000
+MOST_EPOCHS: Final = 100_000
+_EVALUATION_BATCH: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Trained:
     failed: bool
 
 
-STATE_FORMAT = 1
-CURVES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
+STATE_FORMAT: Final = 1
+CURVES: Final = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")
 """Names of :attr:`Trained.curves`."""
 
 

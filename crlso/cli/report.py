@@ -21,7 +21,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="DIR...",
-            help="Directories of `crlso search`, `crlso compare`, `crlso supernet search` and `train`.",
+            help="Directories of `crlso search`, `compare`, `supernet search`, `supernet train`.",
         ),
     ],
     out: Annotated[

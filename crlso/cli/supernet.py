@@ -17,9 +17,11 @@ from crlso.cli.supernet_options import (
     DeviceOption,
     JobsOption,
     LimitOption,
+    OutOption,
     StagesOption,
     percent,
     processors,
+    spread,
 )
 from crlso.cli.supernet_time import time as time_command
 from crlso.cli.supernet_train import train as train_command
@@ -44,9 +46,7 @@ ShrinkOption = Annotated[
 )
 def search(
     *,
-    out: Annotated[
-        Path, typer.Option("--out", help="Directory of the run; what it holds of this very run goes on.")
-    ],
+    out: OutOption,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Method: a name (see `crlso supernet recipes`) or a YAML file.")
     ] = "darts_1st",
@@ -230,7 +230,7 @@ def _lines(summary: Mapping[str, Any], out: Path) -> list[str]:
             ("mean of random", "random_mean"),
             ("random search", "random_search"),
         ):
-            lines.append(f"  {label:16}{_spread(over[key])}")
+            lines.append(f"  {label:16}{spread(over[key])}")
     return [*lines, f"files           {out}", f"report          crlso report {out}"]
 
 
@@ -263,10 +263,3 @@ def _verdict(derived: float | None, random: Mapping[str, Any]) -> str:
         return "the derived network's training diverged"
     word = "is better than" if derived > random["mean"] else "is NOT better than"
     return f"the derived network {word} the mean of {random['n']} random ones trained alike"
-
-
-def _spread(figures: Mapping[str, Any]) -> str:
-    if figures["mean"] is None:
-        return "-"
-    deviation = "" if figures["std"] is None else f" +- {figures['std']:.2f}"
-    return f"{figures['mean']:.2f}{deviation} % (median {figures['median']:.2f})"

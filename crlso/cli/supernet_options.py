@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from crlso.errors import UserError
 
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Directory of the run; what it holds of this very run goes on.")
+]
 LimitOption = Annotated[
     str | None,
     typer.Option("--limit", help="At most so many images: TRAINING,VALIDATION,TEST (2000,1000,1000)."),
@@ -38,3 +43,11 @@ def processors(jobs: int | None) -> int:
 def percent(value: float | None) -> str:
     """An accuracy in words."""
     return "-" if value is None else f"{value:.2f} %"
+
+
+def spread(figures: Mapping[str, Any]) -> str:
+    """Mean, standard deviation (of more than one) and median of accuracies in words."""
+    if figures["mean"] is None:
+        return "-"
+    deviation = "" if figures["std"] is None else f" +- {figures['std']:.2f}"
+    return f"{figures['mean']:.2f}{deviation} % (median {figures['median']:.2f})"

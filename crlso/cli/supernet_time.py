@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors
+from crlso.cli.supernet_options import CellsOption, ChannelsOption, StagesOption
 from crlso.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,13 +20,18 @@ def time(
     *,
     recipe: Annotated[str, typer.Option("--recipe", help="Method: a name or a YAML file.")] = "darts_1st",
     space: Annotated[str, typer.Option("--space", help="darts, nasbench201, or a YAML file.")] = "darts",
-    preset: Annotated[str, typer.Option("--preset", help="small or published.")] = "published",
+    preset: Annotated[
+        str, typer.Option("--preset", help="published (here the default) or small.")
+    ] = "published",
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="A number of the method: batch=96, epochs=25. Repeat."
         ),
     ] = None,
+    channels: ChannelsOption = None,
+    cells: CellsOption = None,
+    stages: StagesOption = None,
     image: Annotated[str, typer.Option("--image", help="CHANNELSxHEIGHTxWIDTH.")] = "3x32x32",
     classes: Annotated[int, typer.Option("--classes", help="To tell apart.", min=2)] = 10,
     images: Annotated[
@@ -74,7 +80,7 @@ def time(
             torch.set_num_threads(1)
         rows = measure_variants(
             found,
-            sizes_of(found, preset, {}),
+            sizes_of(found, preset, {"channels": channels, "cells": cells, "stages": stages}),
             method,
             chosen,
             device=device,

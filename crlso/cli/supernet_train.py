@@ -17,9 +17,11 @@ from crlso.cli.supernet_options import (
     DeviceOption,
     JobsOption,
     LimitOption,
+    OutOption,
     StagesOption,
     percent,
     processors,
+    spread,
 )
 from crlso.errors import UserError
 
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    out: Annotated[
-        Path, typer.Option("--out", help="Directory of the run; what it holds of this very run goes on.")
-    ],
+    out: OutOption,
     from_: Annotated[
         Path | None,
         typer.Option(
@@ -198,11 +198,7 @@ def _lines(summary: Mapping[str, Any], out: Path) -> list[str]:
 
 def _spread(figures: Mapping[str, Any], diverged: int = 0, *, over: str = "seeds") -> str:
     lost = f"; {diverged} diverged" if diverged else ""
-    if figures["mean"] is None:
-        return f"-{lost}"
-    if figures["std"] is None:
-        return f"{percent(figures['mean'])}, one seed{lost}"
-    return (
-        f"{figures['mean']:.2f} +- {figures['std']:.2f} % (mean and standard deviation of {figures['n']}"
-        f" {over}; median {figures['median']:.2f}){lost}"
-    )
+    if figures["mean"] is not None and figures["std"] is None:
+        return f"{percent(figures['mean'])}, one {over.removesuffix('s')}{lost}"
+    of = f": mean +- standard deviation of {figures['n']} {over}" if figures["mean"] is not None else ""
+    return f"{spread(figures)}{of}{lost}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +13,9 @@ import yaml
 from crlso.errors import RunError
 from crlso.protocols import FloatArray
 
+NOWHERE = float("nan")
+"""For a number that is not known."""
+RESTORE = "restore the file"
 REMEDY = "run the same command again to have it rewritten"
 
 
@@ -77,6 +80,11 @@ class Fields:
             raise self.bad(key, "a number or null")
         return None if value is None else float(value)
 
+    def measured(self, key: str) -> float:
+        """A number, or NaN where it is missing or null."""
+        value = self.number(key)
+        return NOWHERE if value is None else value
+
     def numbers(self, key: str) -> FloatArray:
         """A list of numbers; NaN for null."""
         values = self.values.get(key)
@@ -127,10 +135,38 @@ def read_yaml(file: Path) -> Mapping[str, Any]:
     try:
         values = yaml.safe_load(_read_text(file))
     except yaml.YAMLError as error:
-        raise RunError(f"{file}: not YAML ({first_line(error)}); restore the file") from error
+        raise RunError(f"{file}: not YAML ({first_line(error)}); {RESTORE}") from error
     if not isinstance(values, dict):
-        raise RunError(f"{file}: holds no settings; restore the file")
+        raise RunError(f"{file}: holds no settings; {RESTORE}")
     return values
+
+
+def read_epochs(file: Path) -> Iterator[Fields]:
+    """The epochs in a file with a JSON object a line, numbered from 1; none where there is no file.
+
+    Raises:
+        RunError: A line holds no JSON object, or is not the next epoch, or the file can not be read.
+    """
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise RunError(f"{file}: line {number} is no JSON ({first_line(error)}); {RESTORE}") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{file}: line {number} holds no JSON object; {RESTORE}")
+        fields = Fields(file, values, f"line {number}: ", RESTORE)
+        if (epoch := fields.whole("epoch")) != number:
+            raise RunError(f"{file}: line {number} is of epoch {epoch}, expected {number}; {RESTORE}")
+        yield fields
+
+
+def read_text(file: Path) -> str:
+    """The text in a file; empty where there is no file.
+
+    Raises:
+        RunError: It can not be read.
+    """
+    return _read_text(file) if file.is_file() else ""
 
 
 def first_line(error: BaseException) -> str:

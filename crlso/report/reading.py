@@ -20,7 +20,7 @@ from crlso.runs.trials import Trial, best_so_far
 from crlso.runs.trials import read_trials as read_log
 
 FORMAT = 1
-WANTED = "give directories made by `crlso search`, `crlso compare`, `crlso supernet search` or `train`"
+WANTED = "give directories made by `crlso search`, `compare`, `supernet search` or `supernet train`"
 
 Direction = Literal["max", "min"]
 

@@ -6,7 +6,6 @@ An unfinished run (no ``summary.json``) is read as far as it is. A file that doe
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,14 +17,12 @@ from numpy.typing import NDArray
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import SearchSpace
-from crlso.report.fields import Fields, first_line, read_json, read_yaml
+from crlso.report.fields import RESTORE, Fields, first_line, read_epochs, read_json, read_text, read_yaml
 from crlso.spaces import space_from_dict
 
 KIND = "supernet search"
 CONFIG = "config.yaml"
 FORMAT = 1
-NOWHERE = float("nan")
-_RESTORE = "restore the file"
 _SLACK = 1e-3
 
 
@@ -208,15 +205,15 @@ def read_supernet(path: Path) -> SupernetRun:
     Raises:
         RunError: A file is damaged.
     """
-    config = Fields(path / CONFIG, read_yaml(path / CONFIG), remedy=_RESTORE)
+    config = Fields(path / CONFIG, read_yaml(path / CONFIG), remedy=RESTORE)
     if not config.values:
-        raise RunError(f"{config.file}: no such file, and without it the run can not be read; {_RESTORE}")
+        raise RunError(f"{config.file}: no such file, and without it the run can not be read; {RESTORE}")
     recipe, supernet = config.inside("recipe"), config.inside("supernet")
     settings = recipe.inside("search")
     try:
         space = space_from_dict(config.values.get("space"))
     except UserError as error:
-        raise RunError(f"{config.file}: {error}; {_RESTORE}") from error
+        raise RunError(f"{config.file}: {error}; {RESTORE}") from error
     summary = read_json(path / "summary.json")
     if summary is not None and summary.values.get("format", FORMAT) != FORMAT:
         found = summary.values["format"]
@@ -280,19 +277,7 @@ def _search(path: Path, seed: int, shape: tuple[int, int, int], result: Result |
 
 
 def _epochs(file: Path, kinds: int) -> tuple[Epoch, ...]:
-    epochs = []
-    for number, line in enumerate(_text(file).splitlines(), start=1):
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise RunError(f"{file}: line {number} is no JSON ({first_line(error)}); {_RESTORE}") from error
-        if not isinstance(values, dict):
-            raise RunError(f"{file}: line {number} holds no JSON object; {_RESTORE}")
-        epoch = _epoch(Fields(file, values, f"line {number}: ", _RESTORE), kinds)
-        if epoch.number != number:
-            raise RunError(f"{file}: line {number} is of epoch {epoch.number}, expected {number}; {_RESTORE}")
-        epochs.append(epoch)
-    return tuple(epochs)
+    return tuple(_epoch(fields, kinds) for fields in read_epochs(file))
 
 
 def _epoch(fields: Fields, kinds: int) -> Epoch:
@@ -306,17 +291,17 @@ def _epoch(fields: Fields, kinds: int) -> Epoch:
         per_kind(key)
     return Epoch(
         number=fields.whole("epoch"),
-        train_loss=_number(fields, "train_loss"),
-        train_accuracy=_number(fields, "train_accuracy"),
-        valid_loss=_number(fields, "valid_loss"),
-        valid_accuracy=_number(fields, "valid_accuracy"),
+        train_loss=fields.measured("train_loss"),
+        train_accuracy=fields.measured("train_accuracy"),
+        valid_loss=fields.measured("valid_loss"),
+        valid_accuracy=fields.measured("valid_accuracy"),
         entropy=tuple(fields.numbers("entropy").tolist()),
         skips=tuple(fields.wholes("skips")),
         convolutions=tuple(fields.wholes("convolutions")),
         architecture=fields.text("architecture"),
-        eigenvalue=_number(fields, "eigenvalue"),
-        cpu_seconds=_number(fields, "cpu_seconds"),
-        seconds=_number(fields, "seconds"),
+        eigenvalue=fields.measured("eigenvalue"),
+        cpu_seconds=fields.measured("cpu_seconds"),
+        seconds=fields.measured("seconds"),
         warnings=fields.texts("warnings") if fields.values.get("warnings") else (),
     )
 
@@ -350,16 +335,16 @@ def _result(entry: Fields) -> Result:
     values, best = table.inside("values"), table.inside("best")
     return Result(
         architecture=entry.text("architecture"),
-        params=_number(entry, "params"),
-        flops=_number(entry, "flops"),
-        shared_valid_accuracy=_number(entry, "shared_valid_accuracy"),
+        params=entry.measured("params"),
+        flops=entry.measured("flops"),
+        shared_valid_accuracy=entry.measured("shared_valid_accuracy"),
         trained=bool(trained.values),
-        valid_accuracy=_number(trained, "valid_accuracy"),
-        test_accuracy=_number(trained, "test_accuracy"),
+        valid_accuracy=trained.measured("valid_accuracy"),
+        test_accuracy=trained.measured("test_accuracy"),
         random=_random(entry.inside("random")),
-        random_cost=_number(entry, "random_cost"),
+        random_cost=entry.measured("random_cost"),
         table=table.optional_text("name") or "",
-        table_values={name: TableValue(_number(values, name), _number(best, name)) for name in values.values},
+        table_values={name: TableValue(values.measured(name), best.measured(name)) for name in values.values},
     )
 
 
@@ -368,26 +353,12 @@ def _random(fields: Fields) -> Random | None:
         return None
     return Random(
         n=fields.whole("n"),
-        mean=_number(fields, "mean"),
-        deviation=_number(fields, "std"),
-        best=_number(fields.inside("best_by_valid"), "test_accuracy"),
+        mean=fields.measured("mean"),
+        deviation=fields.measured("std"),
+        best=fields.inside("best_by_valid").measured("test_accuracy"),
     )
-
-
-def _number(fields: Fields, key: str) -> float:
-    value = fields.number(key)
-    return NOWHERE if value is None else value
 
 
 def _lines(file: Path) -> int:
     """Whole lines of a file that may still be growing."""
-    return sum(1 for line in _text(file).splitlines() if line.strip())
-
-
-def _text(file: Path) -> str:
-    if not file.is_file():
-        return ""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{file}: can not be read ({first_line(error)})") from error
+    return sum(1 for line in read_text(file).splitlines() if line.strip())

@@ -6,7 +6,6 @@ An unfinished run (no ``summary.json``) is read as far as it is. A file that doe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,13 @@ import numpy as np
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import FloatArray, SearchSpace
-from crlso.report.fields import Fields, first_line, read_json, read_yaml
+from crlso.report.fields import NOWHERE, RESTORE, Fields, read_epochs, read_json, read_yaml
 from crlso.spaces import space_from_dict
 
 KIND = "supernet train"
 CONFIG = "config.yaml"
 FORMAT = 1
 CURVES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-NOWHERE = float("nan")
-_RESTORE = "restore the file"
 
 
 @dataclass(frozen=True)
@@ -110,11 +107,11 @@ def read_training(path: Path) -> TrainingRun:
     Raises:
         RunError: A file is damaged.
     """
-    config = Fields(path / CONFIG, read_yaml(path / CONFIG), remedy=_RESTORE)
+    config = Fields(path / CONFIG, read_yaml(path / CONFIG), remedy=RESTORE)
     try:
         space = space_from_dict(config.values.get("space"))
     except UserError as error:
-        raise RunError(f"{config.file}: {error}; {_RESTORE}") from error
+        raise RunError(f"{config.file}: {error}; {RESTORE}") from error
     summary = read_json(path / "summary.json")
     if summary is not None and summary.values.get("format") != FORMAT:
         found = summary.values.get("format")
@@ -154,7 +151,7 @@ def _costs(summary: Fields, architectures: int) -> tuple[tuple[float, float], ..
     if len(entries) != architectures:
         raise summary.bad("architectures", f"a list of {architectures}, as config.yaml has them")
     fields = [Fields(summary.file, entry, f"architectures.{n}.") for n, entry in enumerate(entries)]
-    return tuple((_number(entry, "params"), _number(entry, "flops")) for entry in fields)
+    return tuple((entry.measured("params"), entry.measured("flops")) for entry in fields)
 
 
 def _trained(folder: Path, seed: int) -> Trained:
@@ -164,35 +161,13 @@ def _trained(folder: Path, seed: int) -> Trained:
         curves=_curves(folder / "epochs.jsonl"),
         finished=result is not None,
         failed=result is not None and result.values.get("failed") is True,
-        test_accuracy=NOWHERE if result is None else _number(result, "test_accuracy"),
-        valid_accuracy=NOWHERE if result is None else _number(result, "valid_accuracy"),
-        seconds=NOWHERE if result is None else _number(result, "seconds"),
+        test_accuracy=NOWHERE if result is None else result.measured("test_accuracy"),
+        valid_accuracy=NOWHERE if result is None else result.measured("valid_accuracy"),
+        seconds=NOWHERE if result is None else result.measured("seconds"),
     )
 
 
 def _curves(file: Path) -> Mapping[str, FloatArray]:
-    if not file.is_file():
-        return {name: np.empty(0) for name in CURVES}
-    rows = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{file}: can not be read ({first_line(error)})") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise RunError(f"{file}: line {number} is no JSON ({first_line(error)}); {_RESTORE}") from error
-        if not isinstance(values, dict):
-            raise RunError(f"{file}: line {number} holds no JSON object; {_RESTORE}")
-        fields = Fields(file, values, f"line {number}: ", _RESTORE)
-        if fields.whole("epoch") != number:
-            raise RunError(f"{file}: line {number} is of epoch {values['epoch']}; {_RESTORE}")
-        rows.append([_number(fields, name) for name in CURVES])
+    rows = [[fields.measured(name) for name in CURVES] for fields in read_epochs(file)]
     columns = np.array(rows, dtype=np.float64).reshape(-1, len(CURVES))
     return {name: columns[:, place] for place, name in enumerate(CURVES)}
-
-
-def _number(fields: Fields, key: str) -> float:
-    value = fields.number(key)
-    return NOWHERE if value is None else value

@@ -16,8 +16,9 @@ from crlso.runs import events
 from crlso.runs.checkpoint import dump_state, parse_state
 from crlso.runs.directory import CHECKPOINT_COST, write_arrays
 from crlso.runs.files import disk_errors, write_aside
-from supernet.search.loop import STATE_FORMAT, STATE_KEYS, Search
+from supernet.search.loop import Search
 from supernet.search.record import EpochRecord
+from supernet.search.state import STATE_FORMAT, STATE_KEYS
 
 CHECKPOINT: Final = "checkpoint.pt"
 EPOCHS: Final = "epochs.jsonl"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -28,30 +27,12 @@ from supernet.processes import Processes
 from supernet.recipe import Recipe
 from supernet.relaxation import Gumbel, Softmax, entropy
 from supernet.search import streams
+from supernet.search.clock import Clock
 from supernet.search.collapse import Guard, judge
 from supernet.search.record import EpochRecord
 from supernet.search.replay import Replayed
+from supernet.search.state import STATE_FORMAT, check_state
 from supernet.update_rules import Batch, Problem, virtual_step
-
-STATE_FORMAT: Final = 2
-STATE_KEYS: Final = frozenset(
-    (
-        "format",
-        "search",
-        "weights",
-        "alpha",
-        "weights_optimizer",
-        "architecture_optimizer",
-        "epoch",
-        "step",
-        "stopped",
-        "sums",
-        "records",
-        "history",
-        "clock",
-    )
-)
-"""What a state has."""
 
 
 @final
@@ -129,7 +110,7 @@ class Search:
         self.history: list[NDArray[np.float32]] = [self._strengths_now()]
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)
         """Of the epoch so far: training loss, training accuracy, and 1 + the first step that went wrong."""
-        self._clock = _Clock()
+        self._clock = Clock()
 
     def _build_problem(self) -> Problem:
         settings, device, dtype = self.settings, self.processes.device, self.processes.dtype
@@ -433,28 +414,11 @@ class Search:
         Raises:
             RunError: The state is of another search (recipe, network, seed), or of another format.
         """
-        if state.get("format") != STATE_FORMAT:
-            raise RunError(
-                f"the checkpoint has format {state.get('format')}; this version reads {STATE_FORMAT}"
-            )
-        for key, value in self._described().items():
-            if (there := state["search"].get(key)) != value:
-                raise RunError(
-                    f"the checkpoint is that of another search ({key} is {there} there, {value} here); choose"
-                    " another directory, or the settings with which it was made"
-                )
         own = dict(self.network.named_parameters())
-        theirs = state["weights"]
-        if {k: tuple(v.shape) for k, v in own.items()} != {k: tuple(v.shape) for k, v in theirs.items()} or (
-            state["alpha"].shape != self.alpha.shape
-        ):
-            raise RunError(
-                "the checkpoint holds the weights of another supernet; choose another directory, or the"
-                " settings with which it was made"
-            )
+        check_state(state, described=self._described(), weights=own, alpha=self.alpha)
         with torch.no_grad():
             for name, parameter in own.items():
-                parameter.copy_(theirs[name])
+                parameter.copy_(state["weights"][name])
             self.alpha.copy_(state["alpha"])
         self._weights.load_state_dict(state["weights_optimizer"])
         self._architecture.load_state_dict(state["architecture_optimizer"])
@@ -466,7 +430,7 @@ class Search:
         self.sums.copy_(state["sums"])
         self.records = [EpochRecord.from_dict(record) for record in state["records"]]
         self.history = list(state["history"])
-        self._clock = _Clock(*state["clock"])
+        self._clock = Clock(*state["clock"])
         if self.step:
             self._prepare_epoch()
         elif self.epoch:
@@ -478,25 +442,3 @@ def _channels_last(network: torch.nn.Module) -> None:
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-@final
-class _Clock:
-    """Time of an epoch, over all sessions that worked on it."""
-
-    def __init__(self, seconds: float = 0.0, cpu_seconds: float = 0.0) -> None:
-        self._before = (seconds, cpu_seconds)
-        self._start = (time.perf_counter(), time.process_time())
-
-    def state(self) -> tuple[float, float]:
-        return (
-            self._before[0] + time.perf_counter() - self._start[0],
-            self._before[1] + time.process_time() - self._start[1],
-        )
-
-    def lap(self) -> tuple[float, float]:
-        """Seconds and CPU seconds since the last lap."""
-        found = self.state()
-        self._before = (0.0, 0.0)
-        self._start = (time.perf_counter(), time.process_time())
-        return found

@@ -127,6 +127,7 @@ def run_search(
         return {}
     with locked(out):
         config = _config(plan, settings, family, splits)
+        config["processes"] = processes.count  # each normalises by its own images: figures depend on it
         if not holds_same(out, config):
             write_config(out, config)
         processes.wait()

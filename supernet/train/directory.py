@@ -26,7 +26,8 @@ EPOCHS: Final = "epochs.jsonl"
 RESULT: Final = "result.json"
 EVENTS_SECONDS: Final = 5.0
 """Least time between two event files, which take longer to write than all else."""
-_MEASURED: Final = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+MEASURED: Final = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+"""After every epoch."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class TrainingDirectory:
             with disk_errors(file), file.open("rb") as stream:
                 kept = parse_state(stream)
             identity, device, state = kept["identity"], kept["device"], kept["training"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
+        except (pickle.UnpicklingError, KeyError, TypeError) as error:
+            raise self._damaged() from error
         if identity != self._identity.to_dict():
             raise RunError(
                 f"{file} is of another training; remove it to begin this one anew, or choose another"
@@ -101,8 +102,10 @@ class TrainingDirectory:
             )
         try:
             training.load_state_dict(state)
+        except RunError as error:
+            raise RunError(f"{file}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._damaged(error) from error
+            raise self._damaged() from error
 
     def run(self, training: Training) -> Iterator[None]:
         """Runs a training to its end; yields after every epoch, when its state is on the disk.
@@ -118,14 +121,13 @@ class TrainingDirectory:
     def finish(self, training: Training) -> dict[str, Any]:
         """Measures the test part, writes weights and result; the latter comes last: then all is there."""
         trained = training.result()
-        file = self.path / CHECKPOINT
         found = {
             "format": 1,
             "architecture": self._identity.architecture,
             "seed": self._identity.seed,
             "epochs": training.epoch,
             "failed": trained.failed,
-            **{name: _last(trained.curves[name], training) for name in _MEASURED},
+            **{name: _last(trained.curves[name], training) for name in MEASURED},
             "test_loss": finite(trained.test_loss),
             "test_accuracy": finite(trained.test_accuracy),
             "seconds": sum(float(value) for value in trained.curves["seconds"] if math.isfinite(value)),
@@ -137,13 +139,21 @@ class TrainingDirectory:
             write_network(self.path, training.network)
         write_json(self.path / RESULT, found)
         if not trained.failed:
-            with disk_errors(file):
-                file.unlink(missing_ok=True)  # all of it is in other files now, but for the optimiser
+            self.tidy(self.path)
         return found
 
-    def _damaged(self, error: Exception) -> RunError:
-        if isinstance(error, RunError):
-            return error
+    @staticmethod
+    def tidy(path: Path) -> None:
+        """Removes the checkpoint of a training that ended well: all but its optimiser is in other files.
+
+        Also of one that was killed just before it did so itself.
+        """
+        if (result := read_result(path)) is not None and not result["failed"]:
+            file = path / CHECKPOINT
+            with disk_errors(file):
+                file.unlink(missing_ok=True)
+
+    def _damaged(self) -> RunError:
         return RunError(f"{self.path / CHECKPOINT} is damaged; remove it to begin this training anew")
 
     def _keep(self, training: Training) -> None:
@@ -177,7 +187,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
         return None
     with disk_errors(file):
         raw = file.read_bytes()
-    wanted = ("architecture", "seed", "epochs", "failed", "test_accuracy", "seconds", *_MEASURED)
+    wanted = ("architecture", "seed", "epochs", "failed", "test_accuracy", "seconds", *MEASURED)
     try:
         found = json.loads(raw)
         if not all(key in found for key in wanted):
@@ -201,7 +211,7 @@ def _rows(training: Training) -> list[dict[str, Any]]:
 
 
 def _scalars(rows: list[dict[str, Any]]) -> list[tuple[str, int, float]]:
-    tags = (*_MEASURED, "learning_rate")
+    tags = (*MEASURED, "learning_rate")
     return [
         (f"training/{tag}", row["epoch"], row[tag]) for tag in tags for row in rows if row[tag] is not None
     ]

@@ -131,10 +131,14 @@ def run_training(
             **plan.to_dict(),
             "seeds": list(seeds),
             "data sha256": splits.checksum,
+            "processes": processes.count,  # each normalises by its own images: figures depend on it
         }
         if not holds_same(out, config):
             write_config(out, config)
         left = _left(runs, out)
+        for run in runs:
+            if run not in left:
+                TrainingDirectory.tidy(run.path(out))
         for run in left:
             run.path(out).mkdir(parents=True, exist_ok=True)
             write_blueprint(run.path(out), Blueprint.of(plan.space, run.architecture, plan.sizes, splits))

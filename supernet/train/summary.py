@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from supernet.data import Splits
 from supernet.networks import NetworkFamily
 from supernet.search.summary import spread
+from supernet.train.directory import MEASURED
 from supernet.train.plan import TrainPlan
 
 if TYPE_CHECKING:
     from supernet.train.run import TrainRun
 
 FORMAT: Final = 1
-_MEASURED: Final = (
-    "train_loss",
-    "train_accuracy",
-    "valid_loss",
-    "valid_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
 
 
 def summarise(
@@ -82,7 +75,7 @@ def _entry(
         "trainings": [
             {
                 "seed": result["seed"],
-                **{name: result[name] for name in _MEASURED},
+                **{name: result[name] for name in (*MEASURED, "test_loss", "test_accuracy")},
                 "epochs": result["epochs"],
                 "failed": result["failed"],
                 "seconds": result["seconds"],

@@ -224,3 +224,25 @@ def test_seeds_that_are_none(tmp_path: Path) -> None:
     for seeds in ((), (1, 1), (-1,)):
         with pytest.raises(UserError, match="seeds must be different numbers from 0 on"):
             run(plan(), tmp_path, seeds=seeds)
+
+
+def test_a_checkpoint_left_by_a_late_kill_goes(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Killed between the result and the removal of the checkpoint, which nothing reads any more."""
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    left = out / "trainings/1/3/checkpoint.pt"
+    left.write_bytes(b"anything")
+    assert run(plan(CONVOLUTIONS, SKIPS), out, seeds=(0, 3)) == trained[1]
+    assert not left.exists()
+
+
+def test_as_many_processes_as_before(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Each normalises by its own images: with another number the figures would be others."""
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    config = out / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    assert "processes: 1\n" in text
+    config.write_text(text.replace("processes: 1\n", "processes: 2\n"), encoding="utf-8")
+    with pytest.raises(RunError, match="other settings"):
+        run(plan(CONVOLUTIONS, SKIPS), out, seeds=(0, 3))
