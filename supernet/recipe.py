@@ -1,212 +1,28 @@
-"""A method is a recipe: relaxation, update rule, derivation and their numbers, from a YAML file."""
+"""A method is a recipe: parts and their numbers, from a YAML file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
 from crlso.errors import UnknownNameError, UserError
 from crlso.runs.files import disk_errors
 from crlso.settings import fill_settings
-
-if TYPE_CHECKING:
-    import torch
-
-    from supernet.relaxation import Relaxation
-    from supernet.update_rules import UpdateRule
-
-MOST_EPOCHS: Final = 100_000
-MOST_BATCH: Final = 1_000_000
-
-
-@dataclass(frozen=True)
-class RelaxationSettings:
-    """From architecture weights to shares.
-
-    Attributes:
-        kind: ``softmax``, ``gumbel`` (softmax of noisy weights) or ``gdas`` (one operation at a time).
-        temperature: Of the noisy ones in the first epoch.
-        final_temperature: In the last epoch; in between it changes linearly.
-    """
-
-    kind: Literal["softmax", "gumbel", "gdas"] = "softmax"
-    temperature: float = 10.0
-    final_temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        _positive("relaxation", temperature=self.temperature, final_temperature=self.final_temperature)
-
-    def build(self, device: torch.device | str = "cpu") -> Relaxation:
-        """The part, for architecture weights on this device."""
-        from supernet.relaxation import Gumbel, Softmax
-
-        if self.kind == "softmax":
-            return Softmax()
-        return Gumbel(self.temperature, hard=self.kind == "gdas", device=device)
-
-    def temperature_at(self, epoch: int, epochs: int) -> float:
-        """Of an epoch, counted from 0."""
-        share = epoch / max(1, epochs - 1)
-        return self.temperature + share * (self.final_temperature - self.temperature)
-
-
-@dataclass(frozen=True)
-class UpdateSettings:
-    """The update rule.
-
-    Attributes:
-        kind: Which one, see :mod:`supernet.update_rules`.
-        radius: Of the second-order finite difference: the step is ``radius / |v|``.
-        mixing: Weight of the validation loss in a mixed-level rule (lambda).
-    """
-
-    kind: Literal["single_level", "first_order", "second_order", "second_order_exact", "mixed_level"] = (
-        "first_order"
-    )
-    radius: float = 0.01
-    mixing: float = 1.0
-
-    def __post_init__(self) -> None:
-        _positive("update", radius=self.radius)
-        if not (math.isfinite(self.mixing) and self.mixing >= 0):
-            raise UserError(f"update.mixing must be 0 or more, got {self.mixing}")
-
-    def build(self) -> UpdateRule:
-        """The part."""
-        from supernet import update_rules as rules
-
-        match self.kind:
-            case "single_level":
-                return rules.SingleLevel()
-            case "first_order":
-                return rules.FirstOrder()
-            case "second_order":
-                return rules.SecondOrder(self.radius)
-            case "second_order_exact":
-                return rules.SecondOrderExact()
-            case "mixed_level":
-                return rules.MixedLevel(self.mixing)
-
-
-@dataclass(frozen=True)
-class DerivationSettings:
-    """From the trained supernet to one architecture.
-
-    Attributes:
-        kind: ``strongest``: by the size of the shares, the space's published rule; ``perturbation``: by what
-            the supernet's validation accuracy loses without an operation (DARTS-PT).
-        finetune_steps: Steps in which the weights settle after each decision of the latter.
-    """
-
-    kind: Literal["strongest", "perturbation"] = "strongest"
-    finetune_steps: int = 20
-
-    def __post_init__(self) -> None:
-        if self.finetune_steps < 0:
-            raise UserError(f"derivation.finetune_steps must be 0 or more, got {self.finetune_steps}")
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """Numbers of a search; the defaults are those that DARTS publishes for CIFAR-10 (appendix A.1.1).
-
-    Attributes:
-        epochs: Passes over the training part.
-        batch: Images of each part in a step, over all processes.
-        learning_rate: Of the weights' SGD in the first epoch.
-        final_learning_rate: In the last, along a cosine (paper: 0; released code: 0.001).
-        momentum: Of that SGD.
-        weight_decay: L2 penalty on the weights.
-        clip: Largest norm of the weights' gradient; 0: any.
-        architecture_learning_rate: Of the architecture weights' Adam.
-        architecture_betas: Its decay rates, two numbers.
-        architecture_weight_decay: L2 penalty on the architecture weights.
-        architecture_scale: Standard deviation of the first architecture weights (released code: 0.001; paper:
-            zeros).
-        warmup_epochs: First epochs in which only the weights learn.
-        augmentation: Of both parts, as in the released code; names as of :mod:`supernet.data.augmentation`.
-        curvature_every: Epochs between two measurements of the Hessian's dominant eigenvalue; 0: never.
-        guard: What happens when the search collapses: nothing, a warning, or the end of the search.
-        skip_limit: Skip connections in the normal cell that count as a collapse when exceeded.
-        size_stop: Stop when the normal cell has 6 convolutions and the reduction cell none (MiLeNAS).
-        path: How the supernet computes: merged (``fast``), or one operation at a time (``reference``) with
-            all the work that the published implementation does.
-        channels_last: Memory layout of images and weights.
-        cuda_graph: Start every step as one CUDA graph instead of kernel by kernel; on other devices, and with
-            several processes, it changes nothing.
-        compile: Translate the supernet with ``torch.compile``.
-        precision: Of weights and computation.
-        statistics: Normalisation over the images of a process (``own``) or of all (``reduced``).
-    """
-
-    epochs: int = 50
-    batch: int = 64
-    learning_rate: float = 0.025
-    final_learning_rate: float = 0.001
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    clip: float = 5.0
-    architecture_learning_rate: float = 3e-4
-    architecture_betas: tuple[float, ...] = (0.5, 0.999)
-    architecture_weight_decay: float = 1e-3
-    architecture_scale: float = 1e-3
-    warmup_epochs: int = 0
-    augmentation: str = "crop_flip"
-    curvature_every: int = 0
-    guard: Literal["off", "warn", "stop"] = "warn"
-    skip_limit: int = 2
-    size_stop: bool = False
-    path: Literal["fast", "reference"] = "fast"
-    channels_last: bool = True
-    cuda_graph: bool = True
-    compile: bool = False
-    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
-    statistics: Literal["own", "reduced"] = "own"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= MOST_EPOCHS:
-            raise UserError(f"epochs must lie between 1 and {MOST_EPOCHS:,}, got {self.epochs}")
-        if not 2 <= self.batch <= MOST_BATCH:
-            raise UserError(f"batch must lie between 2 and {MOST_BATCH:,}, got {self.batch}")
-        _positive(
-            "search",
-            learning_rate=self.learning_rate,
-            architecture_learning_rate=self.architecture_learning_rate,
-        )
-        for name in (
-            "final_learning_rate",
-            "weight_decay",
-            "clip",
-            "architecture_weight_decay",
-            "architecture_scale",
-            "warmup_epochs",
-            "curvature_every",
-            "skip_limit",
-        ):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if len(self.architecture_betas) != 2 or not all(0 <= beta < 1 for beta in self.architecture_betas):
-            raise UserError(
-                f"architecture_betas must be two numbers in [0, 1), got {self.architecture_betas}"
-            )
-        if self.warmup_epochs >= self.epochs:
-            raise UserError(
-                f"warmup_epochs ({self.warmup_epochs}) must be fewer than epochs ({self.epochs}):"
-                " nothing would be searched"
-            )
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """Of an epoch, counted from 0: along a cosine."""
-        share = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
-        return self.final_learning_rate + share * (self.learning_rate - self.final_learning_rate)
+from supernet.parts import (
+    DerivationSettings,
+    DistillationSettings,
+    ObjectiveSettings,
+    RelaxationSettings,
+    SearchSettings,
+    ShrinkingSettings,
+    SpaceSettings,
+    UpdateSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -217,19 +33,59 @@ class Recipe:
         name: Of the recipe.
         summary: One line.
         source: Where the method comes from.
-        relaxation: See there.
-        update: See there.
-        derivation: See there.
-        search: See there.
+        space: See there, as all others.
+        relaxation: From architecture weights to shares.
+        objective: What the architecture is asked for beside a small loss.
+        update: In which direction weights and architecture weights change.
+        shrinking: How the supernet loses operators.
+        distillation: What it imitates.
+        derivation: From shares to an architecture.
+        search: Numbers of the loop.
+
+    Raises:
+        UserError: Parts that do not fit together; the message names the keys and what they may be.
     """
 
     name: str
     summary: str
     source: str
+    space: SpaceSettings = field(default_factory=SpaceSettings)
     relaxation: RelaxationSettings = field(default_factory=RelaxationSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)
+    shrinking: ShrinkingSettings = field(default_factory=ShrinkingSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
     derivation: DerivationSettings = field(default_factory=DerivationSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+
+    def __post_init__(self) -> None:
+        relaxation, objective, shrinking = self.relaxation.kind, self.objective.kind, self.shrinking.kind
+        if shrinking != "none" and not self.relaxation.per_node:
+            raise UserError(
+                f"recipe {self.name}: shrinking.kind={shrinking} needs shares per node; choose"
+                f" relaxation.kind node_relu or node_softmax, not {relaxation}"
+            )
+        if objective != "plain" and not self.relaxation.per_node:
+            raise UserError(
+                f"recipe {self.name}: objective.kind={objective} needs shares per node; choose"
+                f" relaxation.kind node_relu or node_softmax, not {relaxation}"
+            )
+        wanted = {"snps": "log_sum", "ess": "node_entropy"}.get(shrinking, objective)
+        if objective != wanted:
+            raise UserError(
+                f"recipe {self.name}: shrinking.kind={shrinking} steers the weight of"
+                f" objective.kind={wanted}, not of {objective}"
+            )
+        if self.relaxation.per_node and self.derivation.kind != "strongest":
+            raise UserError(
+                f"recipe {self.name}: with relaxation.kind={relaxation} an architecture is what is left;"
+                f" derivation.kind must be strongest, not {self.derivation.kind}"
+            )
+        if self.update.kind.startswith("second_order") and self.search.optimizer != "sgd":
+            raise UserError(
+                f"recipe {self.name}: update.kind={self.update.kind} makes a virtual step of SGD;"
+                f" search.optimizer must be sgd, not {self.search.optimizer}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for ``config.yaml``."""
@@ -237,8 +93,12 @@ class Recipe:
 
 
 PARTS: Final[Mapping[str, type[Any]]] = {
+    "space": SpaceSettings,
     "relaxation": RelaxationSettings,
+    "objective": ObjectiveSettings,
     "update": UpdateSettings,
+    "shrinking": ShrinkingSettings,
+    "distillation": DistillationSettings,
     "derivation": DerivationSettings,
     "search": SearchSettings,
 }
@@ -268,7 +128,9 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
     Args:
         text: One of :func:`recipe_names`, or the path of a file (it has a dot or a slash).
         preset: One of :data:`PRESETS`; what it changes counts more than a recipe that has a name (there the
-            numbers are the published ones), and less than a file of one's own and ``changes``.
+            numbers are the published ones), and less than a file of one's own and ``changes``. A recipe can
+            have a section of the preset's name, with parts of its own: these count more than all but
+            ``changes``.
         changes: Values by ``part.key``; a key alone is one of ``search``.
 
     Raises:
@@ -278,17 +140,12 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     name, data = _read(text)
-    for key in data:
-        if key not in (*PARTS, *_TEXTS):
-            raise UnknownNameError(f"key of recipe {name}", str(key), (*PARTS, *_TEXTS))
-    sections: dict[str, dict[str, Any]] = {}
-    for part in PARTS:
-        section = data.get(part, {})
-        if not isinstance(section, dict):
-            raise UserError(f"recipe {name}: {part} must be a mapping of settings, got {section!r}")
-        sections[part] = {str(key): value for key, value in section.items()}
-    small, said = PRESETS[preset], sections["search"]
-    sections["search"] = {**small, **said} if _is_file(text) else {**said, **small}
+    sections = _sections(f"recipe {name}", data, (*PARTS, *_TEXTS, *PRESETS))
+    own = _sections(f"recipe {name}, {preset}", data.get(preset) or {}, tuple(PARTS))
+    general, said = PRESETS[preset], sections["search"]
+    sections["search"] = {**general, **said} if _is_file(text) else {**said, **general}
+    for part, section in own.items():
+        sections[part] |= section
     for key, value in (changes or {}).items():
         part, dot, own = key.rpartition(".")
         if dot and part not in PARTS:
@@ -297,6 +154,27 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
     built = {part: fill_settings(kind, f"{part} of {name}", sections[part]) for part, kind in PARTS.items()}
     summary, source = (str(data.get(key, "")) for key in _TEXTS)
     return Recipe(name, summary, source, **built)
+
+
+def _sections(name: str, data: object, known: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of every part that is named.
+
+    Raises:
+        UnknownNameError: A key that is none of the known ones.
+        UserError: No mapping of mappings.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError(f"{name} must be a mapping of parts: {', '.join(PARTS)}")
+    for key in data:
+        if key not in known:
+            raise UnknownNameError(f"key of {name}", str(key), known)
+    found: dict[str, dict[str, Any]] = {}
+    for part in PARTS:
+        section = data.get(part, {})
+        if not isinstance(section, Mapping):
+            raise UserError(f"{name}: {part} must be a mapping of settings, got {section!r}")
+        found[part] = {str(key): value for key, value in section.items()}
+    return found
 
 
 def _is_file(text: str) -> bool:
@@ -321,9 +199,3 @@ def _read(text: str) -> tuple[str, Mapping[Any, Any]]:
     if not isinstance(data, dict):
         raise UserError(f"recipe {name} must be a mapping of parts: {', '.join(PARTS)}")
     return name, data
-
-
-def _positive(part: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise UserError(f"{part}.{name} must be a positive number, got {value}")

@@ -51,8 +51,12 @@ def search(
         str, typer.Option("--recipe", help="Method: a name (see `crlso supernet recipes`) or a YAML file.")
     ] = "darts_1st",
     space: Annotated[
-        str, typer.Option("--space", help="darts, nasbench201, or a YAML file that declares an edge_cell.")
-    ] = "darts",
+        str | None,
+        typer.Option(
+            "--space",
+            help="darts, nasbench201, fxdarts, or a YAML file that declares a space; the recipe's by default.",
+        ),
+    ] = None,
     data: DataOption = "digits",
     limit: LimitOption = None,
     shrink: ShrinkOption = 1,
@@ -83,7 +87,8 @@ def search(
         typer.Option(
             "--random",
             help="Random architectures per search, trained like the derived one: a number, or same-cost: as "
-            "many as the search's multiply-accumulates would pay for, at least 5.",
+            "many as the search's multiply-accumulates would pay for, at least 5. Beside a set there is one "
+            "for each member that is trained.",
         ),
     ] = "5",
     train: Annotated[
@@ -165,7 +170,7 @@ def recipes(json: JsonOption = False) -> None:
 def _plan(
     recipe: str,
     *,
-    space: str,
+    space: str | None,
     data: str,
     limit: str | None,
     shrink: int,
@@ -180,9 +185,20 @@ def _plan(
 
     own = {key: value for key, value in changes.items() if not key.startswith("training.")}
     method = load_recipe(recipe, preset=preset, changes=own)
-    found = get_space(space)
+    found = None if space is None else get_space(space)
     from supernet.data import SplitSettings
-    from supernet.search.plan import SEARCH_FRACTIONS, SearchPlan, data_plan, sizes_of, training_of
+    from supernet.search.plan import (
+        SEARCH_FRACTIONS,
+        SearchPlan,
+        data_plan,
+        preset_cells,
+        sizes_of,
+        training_of,
+    )
+
+    if found is None:
+        wanted = sizes["cells"]
+        found = method.space.build(wanted if isinstance(wanted, int) else preset_cells(preset))
 
     return SearchPlan(
         found,
@@ -225,16 +241,13 @@ def _lines(summary: Mapping[str, Any], out: Path) -> list[str]:
         lines.append(
             f"over {len(summary['searches'])} searches, mean +- standard deviation of {summary['metric']}:"
         )
-        for label, key in (
-            ("derived", "derived"),
-            ("mean of random", "random_mean"),
-            ("random search", "random_search"),
-        ):
-            lines.append(f"  {label:16}{spread(over[key])}")
+        lines += _over_lines(over)
     return [*lines, f"files           {out}", f"report          crlso report {out}"]
 
 
 def _search_lines(entry: Mapping[str, Any], metric: str) -> list[str]:
+    if entry["set"] is not None:
+        return _set_lines(entry, metric)
     lines = [
         f"seed {entry['seed']}: {entry['architecture']}",
         f"search          {entry['search_cpu_seconds']:.0f} CPU s; {entry['params']:.3f} M weights,"
@@ -255,6 +268,41 @@ def _search_lines(entry: Mapping[str, Any], metric: str) -> list[str]:
         for name, value in entry["table"]["values"].items():
             best = entry["table"]["best"][name]
             lines.append(f"real table      {name} {percent(value)} (best of the table {percent(best)})")
+    return lines
+
+
+def _over_lines(over: Mapping[str, Any]) -> list[str]:
+    if over["set"] is None:
+        labels = {"derived": "derived", "mean of random": "random_mean", "random search": "random_search"}
+        return [f"  {label:16}{spread(over[key])}" for label, key in labels.items()]
+    lines = []
+    for size, figures in over["set"].items():
+        if size != "non_dominated":
+            lines.append(f"  {size:16}{spread(figures['member'])}; random {spread(figures['random'])}")
+    return lines
+
+
+def _set_lines(entry: Mapping[str, Any], metric: str) -> list[str]:
+    """Of a search that gives a set of architectures."""
+    found = entry["set"]
+    lines = [
+        f"seed {entry['seed']}: {found['members']} architectures, {found['non_dominated']} of them"
+        f" non-dominated (pareto.csv)",
+        f"search          {entry['search_cpu_seconds']:.0f} CPU s, {found['steps']} steps",
+    ]
+    if found["operators"] is not None:
+        operators, seconds = found["operators"], found["step_cpu_seconds"]
+        lines.append(
+            f"operators       from {operators[0]:.0f} to {operators[1]:.0f}; a step from {seconds[0]:.3f} to"
+            f" {seconds[1]:.3f} CPU s"
+        )
+    for pair in found["trained"]:
+        random = pair["random"]
+        lines.append(
+            f"{pair['size']:16}{pair['operators']} operators, {pair['params']:.3f} M weights: {metric}"
+            f" {percent(pair['test_accuracy'])}; random of {random['params']:.3f} M:"
+            f" {percent(random['test_accuracy'])}"
+        )
     return lines
 
 

@@ -23,6 +23,7 @@ from supernet.search.state import STATE_FORMAT, STATE_KEYS
 CHECKPOINT: Final = "checkpoint.pt"
 EPOCHS: Final = "epochs.jsonl"
 ARCHITECTURE: Final = "architecture.npz"
+SHRINKING: Final = "shrinking.npz"
 CHECKPOINT_SECONDS: Final = 30.0
 """Least time between two checkpoints inside an epoch."""
 
@@ -110,6 +111,8 @@ class SeedDirectory:
         with write_aside(self.path / EPOCHS, "w") as file:
             file.writelines(json.dumps(record.to_dict()) + "\n" for record in search.records)
         write_arrays(self.path / ARCHITECTURE, {"shares": np.stack(search.history)})
+        if search.shrinking is not None:
+            write_arrays(self.path / SHRINKING, search.shrinking.trace)
         scalars = (
             (tag, record.epoch, value) for record in search.records for tag, value in record.scalars(kinds)
         )

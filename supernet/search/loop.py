@@ -13,26 +13,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import RunError, UserError
-from crlso.protocols import Code
+from crlso.protocols import BoolArray, Code
 from supernet.data.augmentation import rows_of
 from supernet.data.augmentations import named
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
 from supernet.measuring import SHARED_BATCH, measure
 from supernet.networks import NetworkFamily
-from supernet.networks.normalisation import OwnBatch
-from supernet.networks.reduced_statistics import ReducedStatistics
-from supernet.networks.relaxed import initialise_supernet
+from supernet.networks.free_family import FreeTopologyFamily
+from supernet.networks.supernet import Supernet
+from supernet.objectives import sparsity
 from supernet.processes import Processes
 from supernet.recipe import Recipe
-from supernet.relaxation import Gumbel, Softmax, entropy
-from supernet.search import streams
+from supernet.relaxation import Gumbel, Masked, Softmax, entropy, node_entropy
+from supernet.search import optimizers, streams
 from supernet.search.clock import Clock
 from supernet.search.collapse import Guard, judge
+from supernet.search.model import Model
 from supernet.search.record import EpochRecord
 from supernet.search.replay import Replayed
-from supernet.search.state import STATE_FORMAT, check_state
-from supernet.update_rules import Batch, Problem, virtual_step
+from supernet.search.shrinking import Shrinking
+from supernet.search.state import STATE_FORMAT, check_same, check_shapes
+from supernet.teachers import load_teacher
+from supernet.update_rules import Batch, virtual_step
 
 
 @final
@@ -80,24 +83,25 @@ class Search:
             Resident(part, splits, device, dtype=processes.dtype) for part in (splits.train, splits.valid)
         )
         self._augmentation = named(settings.augmentation)
-        self._problem = self._build_problem()
-        self._weights = torch.optim.SGD(
-            self.network.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            foreach=False,
-            # One kernel for all weights; the published implementation goes from one to the next.
-            fused=settings.path == "fast",
-        )
-        first, second = settings.architecture_betas
-        self._architecture = torch.optim.Adam(
-            [self.alpha],
-            lr=settings.architecture_learning_rate,
-            betas=(first, second),
-            weight_decay=settings.architecture_weight_decay,
-            fused=True,
-            capturable=self.alpha.is_cuda,
+        self._rule = recipe.update.build()
+        self._build_architecture()
+        taught = recipe.distillation.teacher
+        if recipe.distillation.needed and not taught:
+            raise UserError(
+                f"recipe {recipe.name} needs a teacher: set distillation.teacher to a directory of `crlso supernet"
+                " train`, or to a YAML file"
+            )
+        self._model = Model(
+            family,
+            settings,
+            recipe.distillation,
+            seed=seed,
+            processes=processes,
+            alpha=self.alpha,
+            relaxation=self.relaxation,
+            objective=self._objective,
+            teacher=load_teacher(taught) if taught else None,
+            operators=None if self.shrinking is None else self.shrinking.operators,
         )
         self._forget_graphs()
         self._generator = torch.Generator(device)
@@ -112,36 +116,37 @@ class Search:
         """Of the epoch so far: training loss, training accuracy, and 1 + the first step that went wrong."""
         self._clock = Clock()
 
-    def _build_problem(self) -> Problem:
+    def _build_architecture(self) -> None:
+        """Architecture weights and what is done with them."""
+        recipe, family = self.recipe, self.family
         settings, device, dtype = self.settings, self.processes.device, self.processes.dtype
-        reduced = settings.statistics == "reduced" and self.processes.count > 1
-        self.network = self.family.supernet(
-            path=settings.path, statistics=ReducedStatistics() if reduced else OwnBatch()
-        )
-        initialise_supernet(self.network, streams.cpu_generator(self.seed, streams.INITIAL_WEIGHTS))
-        self.network.to(device=device, dtype=dtype)
-        if settings.channels_last:
-            _channels_last(self.network)
-        shape = (len(self.family.kinds), len(self.family.edges), len(self.family.operations))
+        shape = (len(family.kinds), len(family.edges), len(family.operations))
         drawn = torch.randn(shape, generator=streams.cpu_generator(self.seed, streams.ARCHITECTURE))
-        self.alpha = torch.nn.Parameter(settings.architecture_scale * drawn.to(device=device, dtype=dtype))
-        self.relaxation = self.recipe.relaxation.build(device)
-        self._rule = self.recipe.update.build()
-        return Problem(
-            self.network,
-            self.alpha,
-            self.relaxation,
-            mean=self.processes.mean,
-            precision=self.processes.autocast,
-            compiler=torch.compile if settings.compile else None,
-            reference=settings.path == "reference",
-        )
+        start = settings.architecture_start + settings.architecture_scale * drawn
+        self.alpha = torch.nn.Parameter(start.to(device=device, dtype=dtype))
+        self._architecture = optimizers.architecture(self.alpha, settings)
+        self.relaxation = recipe.relaxation.build(family.edges, device)
+        self._objective = recipe.objective.build(family.edges, device)
+        self.shrinking: Shrinking | None = None
+        if recipe.relaxation.per_node != isinstance(family, FreeTopologyFamily):
+            raise UserError(
+                f"relaxation.kind={recipe.relaxation.kind} does not fit the space {family.space.name!r}: free"
+                " topologies have node_softmax or node_relu, all others softmax, gumbel or gdas"
+            )
+        if isinstance(family, FreeTopologyFamily) and recipe.shrinking.kind != "none":
+            self.shrinking = Shrinking(family, recipe.shrinking, self._objective, device)
+            self.relaxation = Masked(self.relaxation, self.shrinking.shrinker.alive)
 
     def _forget_graphs(self) -> None:
         """What was recorded reads and writes the tensors that there were then."""
         replays = self.settings.cuda_graph and self.alpha.is_cuda and self.processes.count == 1
         self._replayed = Replayed(self._update) if replays else None
         self._replayed_logits = Replayed(lambda *given: (self.network(*given),)) if replays else None
+
+    @property
+    def network(self) -> Supernet:
+        """The supernet, with the operators that it still computes."""
+        return self._model.network
 
     @property
     def finished(self) -> bool:
@@ -158,8 +163,10 @@ class Search:
         """Softmax of the architecture weights ``[kinds, edges, operations]``, by which one derives.
 
         These are the shares of a softmax relaxation. Those of GDAS are 0 and 1: by them all edges of a node
-        would be as strong as one another.
+        would be as strong as one another. Of a relaxation per node, its own shares.
         """
+        if self.recipe.relaxation.per_node:
+            return self.shares
         with torch.no_grad():
             return Softmax().shares(self.alpha, None)
 
@@ -187,8 +194,8 @@ class Search:
         here = slice(self.step * self.settings.batch, (self.step + 1) * self.settings.batch)
         train = self._batch(self._train, self._train_order[here])
         valid = self._batch(self._valid, self._valid_order[here])
-        self._problem.draw(self._generator)
-        noise = () if self._problem.noise is None else (self._problem.noise,)
+        self._model.problem.draw(self._generator)
+        noise = () if self._model.problem.noise is None else (self._model.problem.noise,)
         inputs = (train.images, train.labels, valid.images, valid.labels, *noise)
         if self._replayed is None:
             loss, accuracy = self._update(*inputs)
@@ -200,43 +207,58 @@ class Search:
         self.sums[1] += accuracy
         self.sums[2] += wrong * (self.step + 1)
         self.step += 1
+        searching = self.epoch >= self.settings.warmup_epochs
+        if self.shrinking is not None and searching and self.shrinking.counted():
+            self._look()
 
     def _update(
         self, images: Tensor, labels: Tensor, valid_images: Tensor, valid_labels: Tensor, *noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Changes architecture weights and weights; loss and accuracy of the training batch."""
         train, valid = Batch(images, labels), Batch(valid_images, valid_labels)
-        self._problem.noise = noise[0] if noise else None
+        self._model.problem.noise = noise[0] if noise else None
         weights, loss, accuracy = None, None, None
         if self.epoch >= self.settings.warmup_epochs:
-            virtual = (
-                virtual_step(self._weights, self._problem.parameters) if self._rule.needs_virtual else None
-            )
-            found = self._rule.gradients(self._problem, train, valid, virtual)
+            virtual = None
+            if self._rule.needs_virtual:
+                assert isinstance(self._model.optimizer, torch.optim.SGD)  # the recipe sees to it
+                virtual = virtual_step(self._model.optimizer, self._model.problem.parameters)
+            found = self._rule.gradients(self._model.problem, train, valid, virtual)
             self.alpha.grad = found.alpha
+            if self.settings.architecture_clip:
+                torch.nn.utils.clip_grad_norm_([self.alpha], self.settings.architecture_clip)
             self._architecture.step()
+            if self.shrinking is not None:
+                self.shrinking.step(self.shares)
             weights, loss, accuracy = found.weights, found.train_loss, found.train_accuracy
         if weights is None:
-            seen = self._problem.backward(train, "weights")
+            seen = self._model.problem.backward(train, "weights")
             weights, loss, accuracy = seen.weights, seen.loss, seen.accuracy
         assert weights is not None
         assert loss is not None
         assert accuracy is not None
-        self._descend(weights)
+        self._model.descend(weights)
         return loss, accuracy
 
-    def _descend(self, weights: tuple[Tensor, ...]) -> None:
-        for parameter, gradient in zip(self._problem.parameters, weights, strict=True):
-            # Kernels for all weights at once want gradients to lie in memory as weights do.
-            same = gradient.stride() == parameter.stride()
-            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
-        if self.settings.clip:
-            torch.nn.utils.clip_grad_norm_(self._problem.parameters, self.settings.clip, foreach=True)
-        self._weights.step()
+    def _look(self) -> None:
+        """Waits for the device: architectures that were passed are noted, removed operators left out."""
+        assert self.shrinking is not None
+        left = self.shrinking.look(self._measure_some)
+        if left is not None:
+            self.shrinking.operators = left
+            self._model = self._model.shrunk(left)
+            self._forget_graphs()
+
+    def _measure_some(self, alive: BoolArray) -> tuple[float, float]:
+        """Loss and accuracy of the supernet with some of the operators that it has."""
+        some = Masked(self.recipe.relaxation.build(self.family.edges), torch.from_numpy(alive))
+        with torch.no_grad():
+            mixing = some.shares(self.alpha.cpu(), None)
+        return self.measure(mixing.to(self.processes.device))
 
     def _begin_epoch(self) -> None:
         rate = self.settings.learning_rate_at(self.epoch)
-        for group in self._weights.param_groups:
+        for group in self._model.optimizer.param_groups:
             group["lr"] = rate
         self._prepare_epoch()
 
@@ -269,6 +291,8 @@ class Search:
             RunError: A loss was not a finite number.
         """
         self.check_finite()
+        if self.shrinking is not None and self.epoch >= self.settings.warmup_epochs:
+            self._look()
         loss, accuracy = (float(value) / self.steps for value in self.sums[:2])
         valid_loss, valid_accuracy = self.measure(self.shares)
         code = self.derived()
@@ -280,7 +304,7 @@ class Search:
             train_accuracy=100.0 * accuracy,
             valid_loss=valid_loss,
             valid_accuracy=valid_accuracy,
-            entropy=tuple(entropy(strengths).mean(dim=1).tolist()),
+            entropy=tuple(self._entropy(strengths).mean(dim=1).tolist()),
             skips=self.family.skips(code),
             convolutions=self.family.convolutions(code),
             architecture=self.family.space.format(code),
@@ -288,17 +312,28 @@ class Search:
             learning_rate=self.settings.learning_rate_at(self.epoch),
             cpu_seconds=cpu_seconds,
             seconds=seconds,
+            operators=None if self.shrinking is None else self.shrinking.left,
         )
         verdict = judge([*self.records, record], self._guard)
         if self.settings.guard != "off":
             record = replace(record, warnings=verdict.warnings)
         self.stopped = verdict.stop
+        if self.shrinking is not None:
+            self.stopped |= self.shrinking.sparse_enough(float(sparsity(strengths)))
         self.records.append(record)
         self.history.append(self._strengths_now())
         self.epoch += 1
         self.step = 0
         self.sums.zero_()
+        if self.finished and self.shrinking is not None:
+            self.shrinking.end(self._measure_some)
         return record
+
+    def _entropy(self, shares: Tensor) -> Tensor:
+        """``[kinds, edges]``, or of shares per node ``[kinds, nodes]``."""
+        if self.recipe.relaxation.per_node:
+            return node_entropy(shares, self.family.edges)
+        return entropy(shares)
 
     def check_finite(self) -> None:
         """Waits for the device and looks whether a loss went wrong.
@@ -328,7 +363,7 @@ class Search:
             place: Number of the decision, from 0: what is drawn depends on it.
         """
         rate = self.settings.final_learning_rate or self.settings.learning_rate
-        for group in self._weights.param_groups:
+        for group in self._model.optimizer.param_groups:
             group["lr"] = rate
         wanted = steps * self.settings.batch
         order = streams.order(len(self._train), wanted, self.seed, streams.DERIVATION, place)
@@ -340,9 +375,9 @@ class Search:
                 logits = self.network(batch.images, mixing)
             loss = torch.nn.functional.cross_entropy(logits.to(mixing.dtype), batch.labels)
             gradients = torch.autograd.grad(
-                loss, self._problem.parameters, allow_unused=True, materialize_grads=True
+                loss, self._model.problem.parameters, allow_unused=True, materialize_grads=True
             )
-            self._descend(tuple(self.processes.mean(gradients)))
+            self._model.descend(tuple(self.processes.mean(gradients)))
 
     def measure(self, mixing: Tensor) -> tuple[float, float]:
         """Loss in nats and accuracy in % of the whole validation part with given shares.
@@ -372,7 +407,7 @@ class Search:
         rows = self._valid_order[: self.settings.batch]
         batch = Batch(*self._valid.batch(rows))
         generator = streams.cpu_generator(self.seed, streams.CURVATURE, self.epoch)
-        value = float(dominant_eigenvalue(self._problem, batch, generator=generator))
+        value = float(dominant_eigenvalue(self._model.problem, batch, generator=generator))
         return value if math.isfinite(value) else None
 
     def _strengths_now(self) -> NDArray[np.float32]:
@@ -384,9 +419,11 @@ class Search:
         return {
             "format": STATE_FORMAT,
             "search": self._described(),
-            "weights": {name: value.detach() for name, value in self.network.named_parameters()},
+            "weights": {name: value.detach() for name, value in self._model.named().items()},
             "alpha": self.alpha.detach(),
-            "weights_optimizer": self._weights.state_dict(),
+            "objective": dict(self._objective.tensors()),
+            "shrinking": None if self.shrinking is None else self.shrinking.state_dict(),
+            "weights_optimizer": self._model.optimizer.state_dict(),
             "architecture_optimizer": self._architecture.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
@@ -414,16 +451,24 @@ class Search:
         Raises:
             RunError: The state is of another search (recipe, network, seed), or of another format.
         """
-        own = dict(self.network.named_parameters())
-        check_state(state, described=self._described(), weights=own, alpha=self.alpha)
+        check_same(state, self._described())
+        if self.shrinking is not None:
+            self.shrinking.load_state_dict(state["shrinking"])
+            self._model = self._model.of(self.shrinking.operators)
+        own = self._model.named()
+        check_shapes(state, own, self.alpha)
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(state["weights"][name])
             self.alpha.copy_(state["alpha"])
-        self._weights.load_state_dict(state["weights_optimizer"])
-        self._architecture.load_state_dict(state["architecture_optimizer"])
-        for group in self._architecture.param_groups:
-            group["capturable"] = self.alpha.is_cuda  # also of a state that another kind of device left
+            for name, number in self._objective.tensors().items():
+                number.copy_(state["objective"][name])
+        for optimizer, key in (
+            (self._model.optimizer, "weights_optimizer"),
+            (self._architecture, "architecture_optimizer"),
+        ):
+            optimizer.load_state_dict(state[key])
+            optimizers.on_device(optimizer, cuda=self.alpha.is_cuda)
         self._forget_graphs()
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
         self.stopped = bool(state["stopped"])
@@ -435,10 +480,3 @@ class Search:
             self._prepare_epoch()
         elif self.epoch:
             self._anneal(self.epoch - 1)  # as the epoch that ended left it
-
-
-def _channels_last(network: torch.nn.Module) -> None:
-    """Weights of convolutions with their channels next to each other in memory."""
-    for parameter in network.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

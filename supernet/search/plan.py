@@ -15,7 +15,7 @@ from crlso.spaces.darts import DARTSSpace
 from supernet.data import Splits, SplitSettings, load, split
 from supernet.data.sources import find
 from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, family_of
-from supernet.recipe import DerivationSettings, Recipe, RelaxationSettings, SearchSettings, UpdateSettings
+from supernet.recipe import PARTS, Recipe
 from supernet.training import TrainSettings
 
 SEARCH_FRACTIONS: Final = (0.4, 0.4, 0.2)
@@ -26,6 +26,11 @@ SIZES: Final[Mapping[str, tuple[DARTSSizes, Skeleton]]] = {
     "published": (DARTSSizes(channels=16, cells=8), Skeleton(channels=16, cells=5, stages=3)),
 }
 """By preset: of networks of DARTS cells, and of cells with an operation on every edge."""
+
+
+def preset_cells(preset: str) -> int:
+    """Of networks whose space leaves their number open."""
+    return SIZES[preset][0].cells
 
 
 @dataclass(frozen=True)
@@ -114,10 +119,10 @@ class SearchPlan:
                     recipe["name"],
                     recipe["summary"],
                     recipe["source"],
-                    fill_settings(RelaxationSettings, "relaxation", recipe["relaxation"]),
-                    fill_settings(UpdateSettings, "update", recipe["update"]),
-                    fill_settings(DerivationSettings, "derivation", recipe["derivation"]),
-                    fill_settings(SearchSettings, "search", recipe["search"]),
+                    **{
+                        part: fill_settings(kind, part, recipe.get(part) or {})
+                        for part, kind in PARTS.items()
+                    },
                 ),
                 fill_settings(TrainSettings, "training", data["training"]),
             )

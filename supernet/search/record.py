@@ -18,7 +18,8 @@ class EpochRecord:
         train_accuracy: In %, likewise.
         valid_loss: Of the validation part after the epoch, by the supernet with its mixture of operations.
         valid_accuracy: In %, likewise.
-        entropy: Per kind of cell: mean over its edges of the entropy of the shares, in nats.
+        entropy: Per kind of cell: mean entropy of its edges' shares, or its nodes' where shares are per node,
+            in nats.
         skips: Per kind of cell: skip connections of the architecture that would be derived now.
         convolutions: Per kind of cell: its convolutions.
         architecture: Its text.
@@ -27,6 +28,7 @@ class EpochRecord:
         learning_rate: Of the weights.
         cpu_seconds: CPU time of the epoch, all threads.
         seconds: Time of the epoch.
+        operators: That are left of a supernet that shrinks; ``None`` for others.
         warnings: Signs of a collapse, a line each (:mod:`supernet.search.collapse`).
     """
 
@@ -43,6 +45,7 @@ class EpochRecord:
     learning_rate: float
     cpu_seconds: float
     seconds: float
+    operators: int | None = None
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,5 +72,7 @@ class EpochRecord:
             yield f"entropy/{kind}", entropy
             yield f"skip connections/{kind}", skips
             yield f"convolutions/{kind}", convolutions
+        if self.operators is not None:
+            yield "operators", self.operators
         if self.eigenvalue is not None and math.isfinite(self.eigenvalue):
             yield "dominant eigenvalue", self.eigenvalue

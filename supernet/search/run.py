@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import Codes, Evaluator
@@ -21,6 +22,7 @@ from crlso.runs.progress import progress_bar
 from crlso.runs.trainings import Engine, Journal, Training, train_all
 from supernet.data.splits import Splits
 from supernet.networks import NetworkFamily
+from supernet.pareto import Member, write_set
 from supernet.processes import Processes
 from supernet.scratch import ScratchTrainer
 from supernet.search import streams
@@ -30,6 +32,8 @@ from supernet.search.directory import CHECKPOINT, SeedDirectory, read_checkpoint
 from supernet.search.loop import Search
 from supernet.search.plan import SearchPlan
 from supernet.search.record import EpochRecord
+from supernet.search.sets import Pair, members_of, pairs_of, to_verify
+from supernet.search.shrinking import Noted
 from supernet.search.summary import summarise
 
 KIND: Final = "supernet search"
@@ -73,6 +77,9 @@ class Found:
         random: Texts of the random architectures that it is compared with.
         random_cost: What training these costs, as a share of what the search does (multiply-accumulates).
         records: Its epochs.
+        members: Of the set that a shrinking supernet passed; empty for others.
+        pairs: Members that are trained, each with a random architecture of as many weights.
+        trace: What every step of a shrinking supernet did.
     """
 
     seed: int
@@ -80,6 +87,9 @@ class Found:
     random: tuple[str, ...]
     random_cost: float
     records: tuple[EpochRecord, ...]
+    members: tuple[Member, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    trace: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def run_search(
@@ -119,7 +129,7 @@ def run_search(
     work = _Work(plan, family, splits, out, processes, progress, say)
     # Said before the directory is claimed for settings that come to nothing.
     Search(family, splits, plan.recipe, seed=settings.seeds[0], processes=processes)
-    trainer = ScratchTrainer(family, splits, plan.training, device=device) if settings.train else None
+    trainer = _trainer(plan, family, splits, device) if settings.train else None
     if processes.rank > 0:
         processes.wait()  # the first one claims the directory
         for seed in settings.seeds:
@@ -131,14 +141,42 @@ def run_search(
         if not holds_same(out, config):
             write_config(out, config)
         processes.wait()
-        found = []
-        for seed in settings.seeds:
-            text, records = work.search(seed)
-            random, share = _random(plan, settings, family, splits, seed=seed)
-            found.append(Found(seed, text, random, share, records))
-        if trainer:
-            _train(found, trainer, out, engine, progress)
+        searched = {seed: work.search(seed) for seed in settings.seeds}
         with Journal(out / TRAININGS) as journal:
+
+            def train(wanted: Sequence[Training]) -> None:
+                if trainer:
+                    _train(wanted, trainer, journal, engine, progress)
+
+            verify = plan.recipe.shrinking.verify_epochs if trainer else 0
+            train(
+                [
+                    each
+                    for seed, one in searched.items()
+                    for each in to_verify(one.noted, epochs=verify, seed=seed)
+                ]
+            )
+            found = []
+            for seed, one in searched.items():
+                members = members_of(
+                    one.noted,
+                    family,
+                    journal.records,
+                    metric=f"{splits.name}/valid_accuracy@{verify}",
+                    epochs=verify,
+                    seed=seed,
+                )
+                if members:
+                    write_set(seed_path(out, seed), family.space, members)
+                    random, share = (), 0.0
+                    pairs = pairs_of(members, family, seed=seed)
+                else:
+                    random, share = _random(plan, settings, family, splits, seed=seed)
+                    pairs = ()
+                found.append(
+                    Found(seed, one.architecture, random, share, one.records, members, pairs, one.trace)
+                )
+            train(_wanted(found, plan.training.epochs))
             summary = summarise(
                 plan,
                 splits=splits,
@@ -149,6 +187,14 @@ def run_search(
             )
         write_json(out / SUMMARY, summary)
     return summary
+
+
+def _trainer(plan: SearchPlan, family: NetworkFamily, splits: Splits, device: str) -> ScratchTrainer:
+    """Trains as long as all is trained at last, and as long as a set is verified."""
+    shrinking = plan.recipe.shrinking
+    verified = {shrinking.verify_epochs} if shrinking.kind != "none" and shrinking.verify_epochs else set()
+    fidelities = tuple(sorted({plan.training.epochs} | verified))
+    return ScratchTrainer(family, splits, plan.training, fidelities=fidelities, device=device)
 
 
 def _config(plan: SearchPlan, settings: RunSettings, family: NetworkFamily, splits: Splits) -> dict[str, Any]:
@@ -174,6 +220,16 @@ def seed_path(out: Path, seed: int) -> Path:
 
 
 @dataclass(frozen=True)
+class _Searched:
+    """What one search leaves."""
+
+    architecture: str
+    records: tuple[EpochRecord, ...]
+    noted: tuple[Noted, ...]
+    trace: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
 class _Work:
     """What all searches of a run have in common."""
 
@@ -185,8 +241,8 @@ class _Work:
     progress: bool
     say: Callable[[str], None]
 
-    def search(self, seed: int) -> tuple[str, tuple[EpochRecord, ...]]:
-        """Text of the derived architecture and the epochs of one search, taken up where it was left."""
+    def search(self, seed: int) -> _Searched:
+        """One search, taken up where it was left."""
         first = self.processes.rank == 0
         folder = SeedDirectory(seed_path(self.out, seed), writes=first)
         search = Search(self.family, self.splits, self.plan.recipe, seed=seed, processes=self.processes)
@@ -207,7 +263,13 @@ class _Work:
             text = self.family.space.format(derive(search))
             if first:
                 write_json(stored, {"architecture": text, "rule": self.plan.recipe.derivation.kind})
-        return text, tuple(search.records)
+        shrinking = search.shrinking
+        return _Searched(
+            text,
+            tuple(search.records),
+            () if shrinking is None else tuple(shrinking.noted),
+            {} if shrinking is None else dict(shrinking.trace),
+        )
 
     def _warn(self, seed: int, search: Search) -> None:
         """Says that a search collapses when it begins to, not in every epoch in which it goes on."""
@@ -267,17 +329,29 @@ def _different(codes: Codes) -> Codes:
     return codes[np.sort(first)]
 
 
-def _train(
-    found: Sequence[Found], trainer: ScratchTrainer, out: Path, engine: Engine, progress: bool
-) -> None:
-    epochs = trainer.fidelities[-1]
-    wanted = [
-        Training(text, epochs, each.seed) for each in found for text in (each.architecture, *each.random)
+def _wanted(found: Sequence[Found], epochs: int) -> list[Training]:
+    """What is trained when all searches are done."""
+    return [
+        Training(text, epochs, each.seed)
+        for each in found
+        for text in (
+            [text for pair in each.pairs for text in (pair.architecture, pair.random)]
+            if each.members
+            else [each.architecture, *each.random]
+        )
     ]
-    wanted = list(dict.fromkeys(wanted))
-    with Journal(out / TRAININGS) as journal:
-        left = [each for each in wanted if each not in journal.records]
-        train_all(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)
+
+
+def _train(
+    trainings: Sequence[Training],
+    trainer: ScratchTrainer,
+    journal: Journal,
+    engine: Engine,
+    progress: bool,
+) -> None:
+    wanted = list(dict.fromkeys(trainings))
+    left = [each for each in wanted if each not in journal.records]
+    train_all(left, trainer, journal, engine, done=len(wanted) - len(left), progress=progress)
 
 
 def read_plan(out: Path) -> tuple[SearchPlan, dict[str, Any]]:

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from crlso.errors import RunError
 
-STATE_FORMAT: Final = 2
+STATE_FORMAT: Final = 3
 STATE_KEYS: Final = frozenset(
     (
         "format",
         "search",
         "weights",
         "alpha",
+        "objective",
+        "shrinking",
         "weights_optimizer",
         "architecture_optimizer",
         "epoch",
@@ -30,16 +32,12 @@ STATE_KEYS: Final = frozenset(
 """What a state has."""
 
 
-def check_state(
-    state: Mapping[str, Any], *, described: Mapping[str, str], weights: Mapping[str, Tensor], alpha: Tensor
-) -> None:
-    """Whether a search can go on from a state.
+def check_same(state: Mapping[str, Any], described: Mapping[str, str]) -> None:
+    """Whether a state is that of the search that goes on from it.
 
     Args:
         state: Of some search.
         described: What makes this search the one that it is, in words.
-        weights: Its shared weights by name.
-        alpha: Its architecture weights.
 
     Raises:
         RunError: The state is of another search (recipe, network, seed), or of another format.
@@ -52,6 +50,19 @@ def check_state(
                 f"the checkpoint is that of another search ({key} is {there} there, {value} here); choose"
                 " another directory, or the settings with which it was made"
             )
+
+
+def check_shapes(state: Mapping[str, Any], weights: Mapping[str, Tensor], alpha: Tensor) -> None:
+    """Whether a state's weights are those of this supernet.
+
+    Args:
+        state: Of some search.
+        weights: Of this one, by name.
+        alpha: Its architecture weights.
+
+    Raises:
+        RunError: They are not.
+    """
     if _shapes(state["weights"]) != _shapes(weights) or state["alpha"].shape != alpha.shape:
         raise RunError(
             "the checkpoint holds the weights of another supernet; choose another directory, or the settings"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from supernet.data.splits import Splits
 from supernet.networks import NetworkFamily
 from supernet.search.collapse import best_by_size
 from supernet.search.plan import SearchPlan
+from supernet.search.sets import SIZES, set_entry
 
 if TYPE_CHECKING:
     from supernet.search.run import Found
@@ -62,8 +63,30 @@ def summarise(
             "derived": spread([entry["test_accuracy"] for entry in trained]),
             "random_mean": spread([entry["mean"] for entry in random]),
             "random_search": spread([entry["best_by_valid"]["test_accuracy"] for entry in random]),
+            "set": _over_sets([entry["set"] for entry in searches if entry["set"] is not None]),
         },
     }
+
+
+def _over_sets(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """By size of the member: test accuracies and weights of members and of random architectures alike."""
+    if not sets:
+        return None
+    found: dict[str, Any] = {}
+    for size in SIZES:
+        pairs = [pair for entry in sets for pair in entry["trained"] if pair["size"] == size]
+        found[size] = {
+            "member": spread([pair["test_accuracy"] for pair in pairs]),
+            "random": spread([pair["random"]["test_accuracy"] for pair in pairs]),
+            "params": spread([pair["params"] for pair in pairs]),
+        }
+    return {"non_dominated": spread([entry["non_dominated"] for entry in sets]), **found}
+
+
+def _by_text(
+    each: Found, trained: Callable[[str], dict[str, float | None] | None]
+) -> dict[str, dict[str, float | None] | None]:
+    return {text: trained(text) for pair in each.pairs for text in (pair.architecture, pair.random)}
 
 
 def spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
@@ -122,6 +145,9 @@ def _search_entry(
         "trained": trained(each.architecture),
         "random": _random_entry([(text, trained(text)) for text in each.random]),
         "random_cost": each.random_cost,
+        "set": set_entry(each.members, each.pairs, each.trace, _by_text(each, trained), family)
+        if each.members
+        else None,
         "table": _table_entry(table, code),
     }
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from crlso.errors import UnknownNameError, UserError
-from supernet.recipe import Recipe, SearchSettings, load_recipe, recipe_names
+from supernet.parts import SearchSettings
+from supernet.recipe import Recipe, load_recipe, recipe_names
 from supernet.relaxation import Gumbel, Softmax
 from supernet.update_rules import FirstOrder, MixedLevel, SecondOrder, SecondOrderExact
 
