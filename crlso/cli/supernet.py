@@ -54,7 +54,7 @@ def search(
         str | None,
         typer.Option(
             "--space",
-            help="darts, nasbench201, fxdarts, or a YAML file that declares a space; the recipe's by default.",
+            help="darts, nasbench201, fxdarts, or a YAML file that declares one; by default the recipe's.",
         ),
     ] = None,
     data: DataOption = "digits",

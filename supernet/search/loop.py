@@ -88,8 +88,8 @@ class Search:
         taught = recipe.distillation.teacher
         if recipe.distillation.needed and not taught:
             raise UserError(
-                f"recipe {recipe.name} needs a teacher: set distillation.teacher to a directory of `crlso supernet"
-                " train`, or to a YAML file"
+                f"recipe {recipe.name} needs a teacher: set distillation.teacher to a directory of `crlso"
+                " supernet train`, or to a YAML file"
             )
         self._model = Model(
             family,
