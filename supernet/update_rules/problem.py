@@ -5,19 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from supernet.objectives import Objective, Plain
 from supernet.relaxation import Relaxation
+
+if TYPE_CHECKING:
+    from supernet.update_rules.rule import UpdateRule
 
 Weights = tuple[Tensor, ...]
 """The supernet's weights, or something of their shapes, in the order of :attr:`Problem.parameters`."""
 
 Mean = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """Averages tensors over processes: in one process, these tensors."""
+
+
+Change = Callable[[Tensor], Tensor]
+"""A differentiable change of the shares ``[kinds, edges, operations]``."""
 
 
 def alone(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -43,10 +51,11 @@ class Pass:
     """What one forward and backward pass gives: means over the batches of all processes.
 
     Attributes:
-        loss: Cross-entropy in nats, a number without graph.
+        loss: The task's loss in nats (cross-entropy, with the distillation loss of a distilled network), a
+            number without graph: not what the problem's objective makes of it.
         accuracy: Share of the images that are classified correctly.
-        alpha: Gradient of the loss in the architecture weights, ``None`` where not asked for.
-        weights: Gradient of the loss in the supernet's weights, ``None`` where not asked for.
+        alpha: Gradient of the objective in the architecture weights, ``None`` where not asked for.
+        weights: Gradient of the objective in the supernet's weights, ``None`` where not asked for.
     """
 
     loss: Tensor
@@ -62,6 +71,8 @@ class Problem:
     All processes have the same weights and batches of the same size. Gradients are means over them, so that
     whatever is composed from gradients is that of the batches together. Nothing here waits for the device.
 
+    What is differentiated is always the objective, of the training and of the validation part alike.
+
     Args:
         network: The supernet, ``network(images, mixing) -> logits``, on the device, with weights in float32
             or better.
@@ -73,10 +84,13 @@ class Problem:
         compiler: Applied to the pure functions that do the work (``torch.compile``).
         reference: Compute all gradients where the published implementation calls ``backward()``, also those
             that nobody needs: for comparisons of speed.
+        objective: From the task's loss and the shares to what is descended along.
+        distilled: The network gives ``(logits, distillation loss)``; the task's loss is their sum.
 
     Attributes:
         parameters: The network's own weights, in order.
         noise: What the relaxation drew for this step; the same for all passes until the next :meth:`draw`.
+        rule_noise: What the update rule drew for this step, likewise.
     """
 
     def __init__(
@@ -87,8 +101,10 @@ class Problem:
         *,
         mean: Mean = alone,
         precision: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
-        compiler: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
+        compiler: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
         reference: bool = False,
+        objective: Objective | None = None,
+        distilled: bool = False,
     ) -> None:
         named = dict(network.named_parameters())
         self.network = network
@@ -98,17 +114,22 @@ class Problem:
         self.relaxation = relaxation
         self.mean = mean
         self.reference = reference
+        self.objective = objective or Plain()
+        self.distilled = distilled
         self.noise: Tensor | None = None
+        self.rule_noise: Tensor | None = None
         self._precision = precision
         self._compiled = compiler is not None
-        self._functional: Callable[..., Tensor] = compiler(self._call) if compiler else self._call
+        self._functional: Callable[..., Any] = compiler(self._call) if compiler else self._call
         self._second: Callable[..., Tensor] = (
             compiler(self._mixed_derivative) if compiler else self._mixed_derivative
         )
 
-    def draw(self, generator: torch.Generator | None = None) -> None:
-        """Draws the noise of the next step."""
-        self.noise = self.relaxation.noise(self.alpha.shape, generator, self.alpha.device)
+    def draw(self, generator: torch.Generator | None = None, rule: UpdateRule | None = None) -> None:
+        """Draws the noise of the next step: the relaxation's, and that of an update rule."""
+        shape, device = self.alpha.shape, self.alpha.device
+        self.noise = self.relaxation.noise(shape, generator, device)
+        self.rule_noise = rule.noise(shape, generator, device) if rule else None
 
     def loss(
         self,
@@ -118,7 +139,7 @@ class Problem:
         *,
         precise: bool = False,
     ) -> Tensor:
-        """Cross-entropy of this process' batch in nats, as a function of weights and architecture weights.
+        """Objective of this process' batch, as a function of weights and architecture weights.
 
         Args:
             batch: Images and labels.
@@ -126,7 +147,7 @@ class Problem:
             alpha: Architecture weights; the present ones by default.
             precise: Compute in the weights' precision, not in the problem's.
         """
-        return F.cross_entropy(self._logits(batch.images, weights, alpha, precise), batch.labels)
+        return self._evaluate(batch, weights, alpha, None, precise)[0]
 
     def gradient(
         self,
@@ -134,6 +155,7 @@ class Problem:
         of: Literal["alpha", "weights", "both"],
         weights: Sequence[Tensor] | None = None,
         *,
+        change: Change | None = None,
         precise: bool = False,
     ) -> Pass:
         """Loss and gradients at the network's own weights or at others, averaged over processes.
@@ -142,6 +164,7 @@ class Problem:
             batch: Images and labels of this process.
             of: What to differentiate in.
             weights: Where; the gradient in ``weights`` is that at these.
+            change: Applied to the shares: the loss is that of the changed ones.
             precise: See :meth:`loss`.
         """
         at = None
@@ -154,10 +177,9 @@ class Problem:
         if of != "alpha":
             inputs += self.parameters if at is None else at
         with torch.enable_grad():
-            logits = self._logits(batch.images, at, None, precise)
-            loss = F.cross_entropy(logits, batch.labels)
+            objective, loss, logits = self._evaluate(batch, at, None, change, precise)
         # A weight that the loss does not depend on has a gradient of zeros.
-        gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(objective, inputs, allow_unused=True, materialize_grads=True)
         right = (logits.detach().argmax(dim=1) == batch.labels).to(loss.dtype).mean()
         loss, right, *rest = self.mean([loss.detach(), right, *gradients])
         first = 0 if of == "weights" else 1
@@ -199,24 +221,48 @@ class Problem:
         product: Tensor = torch.func.jvp(gradient, (self.alpha.detach(),), (vector,))[1]
         return self.mean([product])[0]
 
-    def _logits(
-        self, images: Tensor, weights: Sequence[Tensor] | None, alpha: Tensor | None, precise: bool
-    ) -> Tensor:
+    def _evaluate(
+        self,
+        batch: Batch,
+        weights: Sequence[Tensor] | None,
+        alpha: Tensor | None,
+        change: Change | None,
+        precise: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Objective, the task's loss and logits."""
         at = self.alpha if alpha is None else alpha
         with contextlib.nullcontext() if precise else self._precision():
             if weights is None and not self._compiled:
-                logits = self.network(images, self.relaxation.shares(at, self.noise))
+                mixing = self._mixing(at, self.noise, change)
+                made = self.network(batch.images, mixing)
             else:
-                logits = self._functional(
-                    self.parameters if weights is None else tuple(weights), at, images, self.noise
-                )
-        return _precise(logits)
+                own = self.parameters if weights is None else tuple(weights)
+                made, mixing = self._functional(own, at, batch.images, self.noise, change)
+        loss, logits = self._task_loss(made, batch.labels)
+        return self.objective(loss, mixing), loss, logits
 
-    def _call(self, weights: Weights, alpha: Tensor, images: Tensor, noise: Tensor | None) -> Tensor:
-        named = dict(zip(self.names, weights, strict=True))
+    def _task_loss(self, made: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The task's loss and logits, from what the network gives."""
+        logits = _precise(made[0] if self.distilled else made)
+        loss = F.cross_entropy(logits, labels)
+        return (loss + _precise(made[1]) if self.distilled else loss), logits
+
+    def _mixing(self, alpha: Tensor, noise: Tensor | None, change: Change | None) -> Tensor:
         mixing = self.relaxation.shares(alpha, noise)
-        logits: Tensor = torch.func.functional_call(self.network, named, (images, mixing))
-        return logits
+        return change(mixing) if change else mixing
+
+    def _call(
+        self,
+        weights: Weights,
+        alpha: Tensor,
+        images: Tensor,
+        noise: Tensor | None,
+        change: Change | None = None,
+    ) -> tuple[Any, Tensor]:
+        """What the network gives, and the shares."""
+        named = dict(zip(self.names, weights, strict=True))
+        mixing = self._mixing(alpha, noise, change)
+        return torch.func.functional_call(self.network, named, (images, mixing)), mixing
 
     def _architecture_gradient(
         self, weights: Weights, alpha: Tensor, batch: tuple[Tensor, Tensor], noise: Tensor | None
@@ -224,7 +270,8 @@ class Problem:
         images, labels = batch
 
         def loss(alpha: Tensor) -> Tensor:
-            return F.cross_entropy(_precise(self._call(weights, alpha, images, noise)), labels)
+            made, mixing = self._call(weights, alpha, images, noise)
+            return self.objective(self._task_loss(made, labels)[0], mixing)
 
         gradient: Tensor = torch.func.grad(loss)(alpha)
         return gradient

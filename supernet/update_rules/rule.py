@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from supernet.update_rules.problem import Batch, Problem, Weights
@@ -50,6 +51,13 @@ class UpdateRule(ABC):
     @abstractmethod
     def passes(self) -> int:
         """Passes forward and backward per step, with that of the weights; a tangent counts as another."""
+
+    def noise(
+        self, shape: torch.Size, generator: torch.Generator | None, device: torch.device
+    ) -> Tensor | None:
+        """What one step needs to be drawn for weights of a shape, on a device; ``None``: nothing."""
+        del shape, generator, device
+        return None
 
     @abstractmethod
     def gradients(
