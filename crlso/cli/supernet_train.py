@@ -50,12 +50,29 @@ def train(
             "Repeat.",
         ),
     ] = None,
+    pareto: Annotated[
+        Path | None,
+        typer.Option(
+            "--pareto",
+            metavar="DIR",
+            help="Members of the sets that a search left which shrinks (its directory, or one of its "
+            "seeds/K), trained as with --from; or of any folder with a pareto.csv.",
+        ),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            "--members",
+            help="With --pareto: all (default; the non-dominated ones), some of smallest,middle,largest, or "
+            "numbers (1,4,7).",
+        ),
+    ] = None,
     space: Annotated[
         str | None,
         typer.Option(
             "--space",
-            help="With --architecture: darts (default), nasbench201, or a YAML file that declares an "
-            "edge_cell.",
+            help="With --architecture, and with --pareto of a folder that is of no search: darts (default), "
+            "fxdarts, nasbench201, or a YAML file that declares a space.",
         ),
     ] = None,
     data: Annotated[
@@ -111,7 +128,8 @@ def train(
     together on one network: `torchrun --nproc-per-node 2 -m crlso.cli.main supernet train ...`.
     """
     with user_errors("interrupted; the same command again goes on"):
-        plan = _plan(from_, architecture or (), space).changed(
+        chosen, names = _plan(from_, architecture or (), pareto, members, space)
+        plan = chosen.changed(
             preset=preset,
             data=data,
             limits=_limits(limit),
@@ -124,6 +142,9 @@ def train(
         from supernet.processes import Processes
         from supernet.train.run import run_training
 
+        if not json:
+            for number, name in enumerate(names):
+                say(f"architecture {number}: {name}")
         # Several trainings at a time share the processors; a device of another kind has one at a time.
         at_once = processors(jobs) if jobs is not None or device == "cpu" else 1
         summary = run_training(
@@ -143,11 +164,21 @@ def train(
             typer.echo("\n".join(_lines(summary, out)))
 
 
-def _plan(directory: Path | None, words: Sequence[str], space: str | None) -> TrainPlan:
-    if (directory is None) == (not words):
+def _plan(
+    directory: Path | None,
+    architectures: Sequence[str],
+    pareto: Path | None,
+    members: str | None,
+    space: str | None,
+) -> tuple[TrainPlan, tuple[str, ...]]:
+    """What is to be trained, and what the members of a set are called."""
+    if sum((directory is not None, bool(architectures), pareto is not None)) != 1:
         raise UserError(
-            "say --from DIR (what a supernet search derived) or --architecture TEXT|FILE, one of them"
+            "say --from DIR (what a supernet search derived), --pareto DIR (the set that it left) or"
+            " --architecture TEXT|FILE, one of them"
         )
+    if members is not None and pareto is None:
+        raise UserError("--members is for --pareto DIR: it says which members of the set there")
     if directory is not None:
         if space is not None:
             raise UserError(
@@ -155,16 +186,42 @@ def _plan(directory: Path | None, words: Sequence[str], space: str | None) -> Tr
             )
         from supernet.train.plan import searched_plan
 
-        return searched_plan(directory)
+        return searched_plan(directory), ()
+    if pareto is not None:
+        return _members_plan(pareto, members, space)
     # What is wrong with names and files is said before torch is loaded.
     from crlso.spaces import get_space
     from supernet.train.architectures import read_architectures
 
     found = get_space(space or "darts")
-    texts = read_architectures(found, words)
+    texts = read_architectures(found, architectures)
     from supernet.train.plan import small_plan
 
-    return small_plan(found, texts)
+    return small_plan(found, texts), ()
+
+
+def _members_plan(
+    directory: Path, members: str | None, space: str | None
+) -> tuple[TrainPlan, tuple[str, ...]]:
+    from supernet.pareto.selection import ALL, parse_members
+    from supernet.train.members import find_sets, read_members, set_plan
+
+    words = parse_members(members or ALL)
+    sets = find_sets(directory)
+    if sets.run is None:
+        from crlso.spaces import get_space
+
+        found = get_space(space or "darts")
+        names = read_members(sets, found, words)
+        from supernet.train.plan import small_plan
+
+        return small_plan(found, tuple(names)), tuple(names.values())
+    if space is not None:
+        raise UserError(
+            f"--space is for folders of no search; the space here is that of the search in {sets.run}"
+        )
+    plan, names = set_plan(sets, words)
+    return plan, tuple(names.values())
 
 
 def _limits(text: str | None) -> tuple[int | None, int | None, int | None] | None:
