@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, final
 
 import torch
 from torch import Tensor
 
 from crlso.errors import UserError
-from supernet.relaxation import Edges, node_entropy
+from supernet.relaxation import Edges, node_entropy, node_sizes
 
 SLOPE: Final = 50.0
 """Of the sparsity term: how steep it is where a share is 0."""
@@ -101,11 +101,10 @@ class NodeEntropy(Objective):
         UserError: A weight that is not a positive number, or edges that are not in order.
     """
 
-    def __init__(
-        self, edges: Sequence[tuple[int, int]], weight: float, *, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, edges: Edges, weight: float, *, device: torch.device | str = "cpu") -> None:
         if not (math.isfinite(weight) and weight > 0):
             raise UserError(f"the weight of the entropy must be a positive number, got {weight}")
+        node_sizes(edges)
         self._edges: Edges = tuple(edges)
         self.weight = _number(weight, device)
 

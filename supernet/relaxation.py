@@ -182,7 +182,7 @@ def _rectified(node: Tensor) -> Tensor:
     parts = torch.relu(node)
     total = parts.sum(dim=-1, keepdim=True)
     empty = total < torch.finfo(node.dtype).eps
-    largest = torch.zeros_like(node).scatter(-1, node.detach().argmax(dim=-1, keepdim=True), 1.0)
+    largest = _largest(node.detach()).to(node.dtype)
     # The division is safe on both sides: a gradient of 0 times infinity would be no number.
     return torch.where(empty, largest, parts / torch.where(empty, torch.ones_like(total), total))
 
@@ -230,6 +230,16 @@ def node_sums(values: Tensor, edges: Edges) -> Tensor:
     return torch.stack([node.sum(dim=-1) for node in _by_node(values, node_sizes(edges))], dim=-1)
 
 
+def node_strongest(values: Tensor, edges: Edges) -> Tensor:
+    """``[kinds, edges, operations]`` bool: the largest entry of each node, the first of equal ones.
+
+    Raises:
+        UserError: Edges that are not in order.
+    """
+    sizes = node_sizes(edges)
+    return _by_edge([_largest(node) for node in _by_node(values, sizes)], sizes)
+
+
 def node_entropy(shares: Tensor, edges: Edges) -> Tensor:
     """``[kinds, nodes]`` entropies in nats, where 0 log 0 is 0, of shares that sum to 1 in each node.
 
@@ -254,6 +264,12 @@ def node_sizes(edges: Edges) -> list[int]:
     if len(runs) != len(set(targets)):
         raise UserError(f"edges must be ordered by their targets for shares per node, got targets {targets}")
     return [count for _, count in runs]
+
+
+def _largest(node: Tensor) -> Tensor:
+    """``[kinds, entries]`` bool."""
+    none = torch.zeros_like(node, dtype=torch.bool)
+    return none.scatter(-1, node.argmax(dim=-1, keepdim=True), True)
 
 
 def _by_node(values: Tensor, sizes: list[int]) -> list[Tensor]:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from crlso.errors import UserError
 from supernet.networks.relaxed import DARTSFast, DARTSReference, initialise_supernet
-from supernet.relaxation import Gumbel, Relaxation, Softmax
+from supernet.objectives import LogSum, NodeEntropy
+from supernet.relaxation import Gumbel, Masked, NodeReLU, NodeSoftmax, Relaxation, Softmax
 from supernet.update_rules import (
     Batch,
     FirstOrder,
@@ -50,17 +51,26 @@ class Case:
     train: Batch
     valid: Batch
     virtual: VirtualStep
+    relaxed: Callable[[Tensor], Tensor] = lambda alpha: torch.softmax(alpha, dim=-1)
+    objective: Callable[[Tensor, Tensor], Tensor] = lambda task, mixing: task
 
     def run(self, rule: UpdateRule) -> Gradients:
         return rule.gradients(self.problem, self.train, self.valid, self.virtual)
 
     def loss(self, data: Batch, weights: Sequence[Tensor], alpha: Tensor) -> Tensor:
-        """The loss once more, with nothing of the problem but its noise."""
+        """The objective once more, with nothing of the problem but its noise."""
+        mixing, _, task = self.task(data, weights, alpha)
+        return self.objective(task, mixing)
+
+    def task(self, data: Batch, weights: Sequence[Tensor], alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shares, logits and the task's loss."""
         names = [name for name, _ in self.network.named_parameters()]
         logits = alpha if self.problem.noise is None else alpha + self.problem.noise
-        mixing = torch.softmax(logits, dim=-1)
+        mixing = self.relaxed(logits)
         made = functional_call(self.network, dict(zip(names, weights, strict=True)), (data.images, mixing))
-        return F.cross_entropy(made, data.labels)
+        if isinstance(made, tuple):
+            return mixing, made[0], F.cross_entropy(made[0], data.labels) + made[1]
+        return mixing, made, F.cross_entropy(made, data.labels)
 
     def slope(self, data: Batch, weights: Sequence[Tensor]) -> Tensor:
         alpha = self.problem.alpha
@@ -120,12 +130,64 @@ def darts() -> Case:
     return Case(network, problem(network, alpha), batch(1, size=8), batch(2, size=8), step_of(network))
 
 
+EDGES = ((0, 2), (1, 2))  # of the small network, as if both led into one node
+
+
+class Imitating(nn.Module):
+    """The small network, and how far a projection of its logits is from something fixed."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+        self.projection = nn.Linear(5, 3, bias=False, dtype=torch.float64)
+
+    def forward(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.student(images, mixing)
+        target = images.mean((2, 3)).repeat(1, 2)[:, :3]
+        return logits, 0.4 * (self.projection(logits).sin() - target).square().mean()
+
+
+def sparse() -> Case:
+    """A log-sum over rectified shares of a node, and distillation."""
+    student, alpha = smooth()
+    alpha.data.abs_()
+    network = Imitating(student)
+    made = Problem(network, alpha, NodeReLU(EDGES), objective=LogSum(0.03, 0.2), distilled=True)
+
+    def relaxed(alpha: Tensor) -> Tensor:
+        return alpha.clamp(min=0) / alpha.clamp(min=0).sum((1, 2), keepdim=True)
+
+    def objective(task: Tensor, mixing: Tensor) -> Tensor:
+        terms = (1 + 50 * mixing).log().sum()
+        return task + 0.03 * terms * task + 0.03 * 0.2 * terms
+
+    return Case(network, made, batch(1), batch(2), step_of(network), relaxed, objective)
+
+
+def entropic() -> Case:
+    """Entropies of nodes, one of which has lost an entry."""
+    network, alpha = smooth()
+    alive = torch.ones(network.SHAPE, dtype=torch.bool)
+    alive[0, 1, 1] = False
+    made = Problem(network, alpha, Masked(NodeSoftmax(EDGES), alive), objective=NodeEntropy(EDGES, 0.3))
+
+    def relaxed(alpha: Tensor) -> Tensor:
+        powers = alpha.exp() * alive
+        return powers / powers.sum((1, 2), keepdim=True)
+
+    def objective(task: Tensor, mixing: Tensor) -> Tensor:
+        return task - 0.3 * (mixing[alive] * mixing[alive].log()).sum()
+
+    return Case(network, made, batch(1), batch(2), step_of(network), relaxed, objective)
+
+
 def same(got: Tensor, expected: Tensor, tolerance: float = 1e-8) -> None:
     assert expected.norm() > 0
     assert (got - expected).norm() <= tolerance * expected.norm()
 
 
 CASES: dict[str, Callable[[], Case]] = {"toy": toy, "gumbel": lambda: toy(Gumbel()), "darts": darts}
+CASES |= {"log-sum": sparse, "entropy": entropic}
 case = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
 
@@ -300,20 +362,21 @@ def test_reference_changes_no_number(rule: UpdateRule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_losses_and_accuracies(rule: UpdateRule) -> None:
-    here = toy()
+@pytest.mark.parametrize("make", [toy, sparse, entropic])
+def test_losses_and_accuracies(rule: UpdateRule, make: Callable[[], Case]) -> None:
+    """Those of the task, whatever the objective."""
+    here = make()
     got, weights = here.run(rule), list(here.network.parameters())
-    train = here.loss(here.train, weights, here.problem.alpha)
+    _, logits, train = here.task(here.train, weights, here.problem.alpha)
     valid_at = [w.detach() for w in here.ahead(here.problem.alpha)] if rule.needs_virtual else weights
-    valid = here.loss(here.valid, valid_at, here.problem.alpha)
+    _, _, valid = here.task(here.valid, valid_at, here.problem.alpha)
     for mine, theirs in ((got.train_loss, train), (got.valid_loss, valid)):
         if mine is not None:
             torch.testing.assert_close(mine, theirs.detach(), rtol=1e-10, atol=0)
     assert (got.valid_loss is not None) is rule.needs_valid
     assert got.train_loss is not None or got.valid_loss is not None
     if got.train_accuracy is not None:
-        mixing = torch.softmax(here.problem.alpha, dim=-1)
-        right = here.network(here.train.images, mixing).argmax(1) == here.train.labels
+        right = logits.argmax(1) == here.train.labels
         assert got.train_accuracy == right.double().mean()
 
 
@@ -394,7 +457,11 @@ def test_a_step_of_darts_on_the_meta_device(rule: UpdateRule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-@pytest.mark.parametrize("make", [toy, lambda: toy(Gumbel(hard=True))], ids=["softmax", "hard"])
+@pytest.mark.parametrize(
+    "make",
+    [toy, lambda: toy(Gumbel(hard=True)), sparse, entropic],
+    ids=["softmax", "hard", "log-sum", "entropy"],
+)
 def test_no_step_waits_for_the_device(rule: UpdateRule, make: Callable[[], Case]) -> None:
     here = make()
     with NoWaiting():
@@ -413,6 +480,43 @@ def test_the_fast_path_has_the_gradients_of_the_reference(rule: UpdateRule) -> N
     with NoWaiting():
         got = rule.gradients(problem(fast, alpha), train, valid, step)
     same(got.alpha, expected.alpha, 1e-10)
+
+
+@pytest.mark.parametrize("make", [sparse, entropic])
+def test_the_loss_and_its_curvature_are_those_of_the_objective(make: Callable[[], Case]) -> None:
+    here = make()
+    alpha, weights = here.problem.alpha, list(here.network.parameters())
+    torch.testing.assert_close(
+        here.problem.loss(here.valid), here.loss(here.valid, weights, alpha), rtol=1e-12, atol=0
+    )
+    along = torch.randn(alpha.shape, dtype=alpha.dtype, generator=torch.Generator().manual_seed(3))
+    slope = torch.autograd.grad(here.loss(here.valid, weights, alpha), alpha, create_graph=True)[0]
+    same(here.problem.hessian_product(here.valid, along), torch.autograd.grad(slope, alpha, along)[0])
+
+
+@pytest.mark.parametrize("make", [sparse, entropic])
+@pytest.mark.parametrize("rule", [FirstOrder(), SecondOrderExact()])
+def test_compiled_objectives_stay_valid(rule: UpdateRule, make: Callable[[], Case]) -> None:
+    """A number of the objective, or a mask, that changes makes no new trace."""
+    torch.compiler.reset()
+    here = make()
+    old = here.problem
+    traced = Problem(
+        old.network,
+        old.alpha,
+        old.relaxation,
+        compiler=partial(torch.compile, backend="eager", fullgraph=True),
+        objective=old.objective,
+        distilled=old.distilled,
+    )
+    for step in range(2):
+        with torch._dynamo.config.patch(error_on_recompile=step > 0):
+            got = rule.gradients(traced, here.train, here.valid, here.virtual)
+        same(got.alpha, here.run(rule).alpha)
+        for number in old.objective.tensors().values():
+            number.mul_(3)
+        if isinstance(old.relaxation, Masked):
+            old.relaxation.alive[1, 0, 0] = False
 
 
 @pytest.mark.parametrize("rule", [FirstOrder(), SecondOrder(), SecondOrderExact()])
