@@ -83,6 +83,12 @@ class DARTSSizes:
         """The cell whose output the auxiliary classifier takes."""
         return 2 * self.cells // 3
 
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The cells before each reduction cell, and the last: three, or fewer where there are 1 or 2 cells."""
+        ends = (self.cells // 3 - 1, 2 * self.cells // 3 - 1, self.cells - 1)
+        return tuple(end for end in ends if end >= 0)
+
 
 @final
 class DARTSCell(nn.Module):

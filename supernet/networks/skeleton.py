@@ -74,6 +74,11 @@ class Skeleton:
         """Channels of each stage."""
         return tuple(self.channels * 2**stage for stage in range(self.stages))
 
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The last cell of each stage, as a place among all cells and the reductions between stages."""
+        return tuple(stage * (self.cells + 1) + self.cells - 1 for stage in range(self.stages))
+
     def parameters(self, space: EdgeCellSpace, codes: ArrayLike, *, inputs: int, classes: int) -> FloatArray:
         """``[n]`` number of weights of whole networks, for images of ``inputs`` channels, by formula.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import final
 
 from torch import Tensor, nn
 
@@ -14,10 +15,17 @@ class Supernet(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
-        """Logits ``[n, classes]``.
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits ``[n, classes]``, and the feature maps ``[n, c, h, w]`` at the end of each stage.
+
+        A stage ends with the last cell of one image size: before each reduction, and with the last cell.
 
         Args:
             images: ``[n, c, h, w]``, normalised.
             mixing: ``[kinds, edges, operations]`` shares of the operations on each edge.
         """
+
+    @final
+    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+        """The logits alone, see :meth:`outputs`."""
+        return self.outputs(images, mixing)[0]

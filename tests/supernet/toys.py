@@ -23,14 +23,16 @@ class SmoothSupernet(Supernet):
         self.normalisation = BatchStatistics(4, statistics)
         self.classifier = nn.Linear(4, 5)
 
-    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         x = self.stem(images)
+        features = []
         for kind in range(2):
             for edge in range(2):
                 made = self.normalisation(self.convolutions[2 * kind + edge](F.silu(x)))
                 x = mixing[kind, edge, 1] * x + mixing[kind, edge, 2] * made
+            features.append(x)
         logits: Tensor = self.classifier(F.silu(x).mean((2, 3)))
-        return logits
+        return logits, tuple(features)
 
 
 def smooth(seed: int = 0, statistics: Statistics | None = None) -> tuple[SmoothSupernet, Tensor]:

@@ -69,14 +69,17 @@ class DARTSSupernet(Supernet):
     def _cell(self, place: Place) -> nn.Module:
         """A cell: outputs of the two cells before and its kind's shares to its output."""
 
-    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
-        """See the base class; ``mixing`` is ``[2, 14, 8]``."""
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See the base class; ``mixing`` is ``[2, 14, 8]``, stages end as the sizes say."""
         older, previous = self.stem(images)
         shares = mixing.unbind(0)
-        for kind, cell in zip(self._kinds, self.cells, strict=True):
+        ends: list[Tensor] = []
+        for index, (kind, cell) in enumerate(zip(self._kinds, self.cells, strict=True)):
             older, previous = previous, cell(older, previous, shares[kind])
+            if index in self.sizes.stage_ends:
+                ends.append(previous)
         logits: Tensor = self.classifier(previous.mean((2, 3)))
-        return logits
+        return logits, tuple(ends)
 
 
 @final
@@ -124,9 +127,9 @@ class DARTSFast(DARTSSupernet, FastSupernet):
     def _cell(self, place: Place) -> nn.Module:
         return MergedDARTSCell(place, self.statistics)
 
-    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See the base class."""
-        return super().forward(images.contiguous(memory_format=torch.channels_last), mixing)
+        return super().outputs(images.contiguous(memory_format=torch.channels_last), mixing)
 
     def layout(self) -> Layout:
         """See the base class."""

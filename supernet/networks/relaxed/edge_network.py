@@ -65,16 +65,18 @@ class EdgeCellSupernet(Supernet):
     def _cell(self, channels: int) -> nn.Module:
         """A cell: features and shares ``[edges, operations]`` to features of the same shape."""
 
-    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See the base class; ``mixing`` is ``[1, edges, operations]``."""
         features = self.stem(images)
         shares = mixing[0]
-        for module in self.body:
+        ends: list[Tensor] = []
+        for index, module in enumerate(self.body):
             cell = not isinstance(module, ResidualReduction)
             features = module(features, shares) if cell else module(features)
-        features = F.relu(self.last(features))
-        logits: Tensor = self.classifier(features.mean((2, 3)))
-        return logits
+            if index in self.skeleton.stage_ends:
+                ends.append(features)
+        logits: Tensor = self.classifier(F.relu(self.last(features)).mean((2, 3)))
+        return logits, tuple(ends)
 
 
 @final
@@ -115,9 +117,9 @@ class EdgeCellFast(EdgeCellSupernet, FastSupernet):
     def _cell(self, channels: int) -> nn.Module:
         return MergedEdgeCell(self.space, channels, self.statistics)
 
-    def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See the base class."""
-        return super().forward(images.contiguous(memory_format=torch.channels_last), mixing)
+        return super().outputs(images.contiguous(memory_format=torch.channels_last), mixing)
 
     def layout(self) -> Layout:
         """See the base class."""
