@@ -141,7 +141,7 @@ def parameters(
     check_numbers(classes=classes, inputs=inputs)
     stack = places(channels, layers, stem=stem)
     quadratic, linear = _sums(codes, _WEIGHTS, _REDUCING_SKIP_WEIGHTS)
-    total = np.full(len(quadratic), _stem_weights(channels, inputs, stem), dtype=np.int64)
+    total = np.full(len(quadratic), stem_weights(channels, inputs, stem), dtype=np.int64)
     for place in stack:
         c = place.channels
         total += (place.older + place.previous) * c + 4 * c
@@ -197,7 +197,7 @@ def supernet_parameters(
     check_numbers(classes=classes, inputs=inputs)
     stack = places(channels, layers, stem=stem)
     quadratic, linear = _everything()
-    total = _stem_weights(channels, inputs, stem) + (NODES * stack[-1].channels + 1) * classes
+    total = stem_weights(channels, inputs, stem) + (NODES * stack[-1].channels + 1) * classes
     for place in stack:
         c = place.channels
         # No normalisation has weights, so weights are what is multiplied per pixel.
@@ -236,14 +236,16 @@ def check_numbers(**numbers: int) -> None:
             raise UserError(f"{name} must be 1 or more, got {value}")
 
 
-def _stem_weights(channels: int, inputs: int, stem: Stem) -> int:
+def stem_weights(channels: int, inputs: int, stem: Stem) -> int:
+    """Weights of what stands before the cells, its normalisations' included."""
     if stem == "cifar":
         return 9 * inputs * 3 * channels + 2 * 3 * channels
     half = channels // 2
     return 9 * (inputs * half + half * channels + channels * channels) + 2 * (half + 2 * channels)
 
 
-def _stem_work(channels: int, size: tuple[int, int], inputs: int, stem: Stem) -> int:
+def stem_work(channels: int, size: tuple[int, int], inputs: int, stem: Stem) -> int:
+    """Multiply-accumulate operations of the same, for an image of ``size`` (height, width)."""
     if stem == "cifar":
         return 9 * inputs * 3 * channels * _area(size)
     half, total = channels // 2, 0
@@ -267,7 +269,7 @@ def _work(
     quadratic, linear = sums
     check_numbers(classes=classes, inputs=inputs)
     stack = places(channels, layers, stem=stem, size=size)
-    total = np.full(len(quadratic), _stem_work(channels, size, inputs, stem), dtype=np.int64)
+    total = np.full(len(quadratic), stem_work(channels, size, inputs, stem), dtype=np.int64)
     for place in stack:
         c = place.channels
         total += (place.older + place.previous) * c * _area(place.size)

@@ -7,7 +7,7 @@ outputs of the two cells before it (the stem where there are none), and its outp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -17,6 +17,7 @@ from crlso.errors import ArchitectureError, UserError
 from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule
 from crlso.spaces import codes as code_tools
 from crlso.spaces.batching import select_batch
+from crlso.spaces.declared import declaration
 from crlso.spaces.genotype import OPERATIONS
 from crlso.spaces.roles import check_operations
 from crlso.spaces.texts import shown
@@ -73,6 +74,25 @@ class FreeTopologySpace:
         return self._operations
 
     @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return self._cells
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes of a cell."""
+        return self._nodes
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """(source, target) of every edge of a cell, by target; states 0 and 1 are inputs, 2, 3, ... the nodes.
+
+        A code is ``[cells, edges, operations]`` in that order.
+        """
+        targets = range(_INPUTS, _INPUTS + self._nodes)
+        return tuple((source, target) for target in targets for source in range(target))
+
+    @property
     def cardinalities(self) -> tuple[int, ...]:
         """2 for each possible operator."""
         return (2,) * len(self._group)
@@ -96,6 +116,16 @@ class FreeTopologySpace:
     def size(self) -> int:
         """Number of bit patterns; those with an empty node are not valid."""
         return code_tools.count(self.cardinalities)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The declaration as plain data, as it stands in YAML; :func:`free_topology_from_dict` reads it."""
+        return {
+            "space": "free_topology",
+            "name": self._name,
+            "cells": self._cells,
+            "nodes": self._nodes,
+            "operations": list(self._operations),
+        }
 
     def __repr__(self) -> str:
         return f"FreeTopologySpace({self._name!r}, cells={self._cells}, nodes={self._nodes})"
@@ -225,11 +255,16 @@ class FreeTopologySpace:
         plain[self._starts] = 1
         return np.where(self.used(checked)[:, self._cell], checked, plain).astype(CODE_DTYPE)
 
-    def used(self, codes: ArrayLike) -> BoolArray:
-        """``[n, cells]``: whether the network's output, that of the last cell, depends on each cell."""
+    def used(self, codes: ArrayLike, outputs: Sequence[int] = ()) -> BoolArray:
+        """``[n, cells]``: whether the network's output, that of the last cell, depends on each cell.
+
+        Args:
+            codes: ``[n, d]``.
+            outputs: Cells whose output is wanted too.
+        """
         checked = code_tools.as_codes(codes, self.cardinalities)
         used = np.zeros((len(checked), self._cells), dtype=np.bool_)
-        used[:, -1] = True
+        used[:, [-1, *outputs]] = True
         for cell in range(self._cells - 1, 0, -1):
             for source in range(_INPUTS):
                 earlier = cell - _INPUTS + source
@@ -281,3 +316,18 @@ def _next(values: Sequence[int], widths: Sequence[int]) -> list[int]:
 def fxdarts() -> FreeTopologySpace:
     """The FX-DARTS space of CIFAR-10: 8 cells of 4 nodes, DARTS's 7 operations, 784 bits."""
     return FreeTopologySpace("fxdarts", cells=8, nodes=4)
+
+
+def free_topology_from_dict(data: Mapping[str, Any]) -> FreeTopologySpace:
+    """The space of a declaration ``{space: free_topology, name: n, cells: 8, nodes: 4, operations: [...]}``.
+
+    Raises:
+        UserError: A key is missing, unknown, or has a value of the wrong kind.
+    """
+    fields = declaration(data, required=("name", "cells", "nodes", "operations"))
+    return FreeTopologySpace(
+        fields.text("name"),
+        cells=fields.whole("cells"),
+        nodes=fields.whole("nodes"),
+        operations=fields.items("operations"),
+    )

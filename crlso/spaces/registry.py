@@ -12,7 +12,7 @@ from crlso.protocols import SearchSpace
 from crlso.spaces.chain import ChoiceChain, chain_from_dict, toy64
 from crlso.spaces.darts import darts
 from crlso.spaces.edge_cell import EdgeCellSpace, edge_cell_from_dict
-from crlso.spaces.fxdarts import fxdarts
+from crlso.spaces.fxdarts import FreeTopologySpace, free_topology_from_dict, fxdarts
 from crlso.spaces.nas_bench_graph import nas_bench_graph
 from crlso.spaces.nasbench101 import nasbench101
 from crlso.spaces.nasbench201 import nasbench201
@@ -33,7 +33,11 @@ BUILT_IN: Mapping[str, Callable[[], SearchSpace]] = MappingProxyType(
 """Built-in spaces: a name and the function that makes the space."""
 
 DECLARED: Mapping[str, Callable[[Mapping[str, Any]], SearchSpace]] = MappingProxyType(
-    {"edge_cell": edge_cell_from_dict, "chain": chain_from_dict}
+    {
+        "edge_cell": edge_cell_from_dict,
+        "chain": chain_from_dict,
+        "free_topology": free_topology_from_dict,
+    }
 )
 """Kinds of space that a user can declare: the value of ``space:`` and the function that reads the rest."""
 
@@ -86,17 +90,21 @@ def space_to_dict(space: SearchSpace) -> dict[str, Any]:
         raise UserError(
             f"write down the whole space {space.name!r} and the members beside it, not the subset"
         )
-    data = space.to_dict() if isinstance(space, EdgeCellSpace | ChoiceChain) else None
+    data = _declared(space)
     if space.name in BUILT_IN:
-        built_in = BUILT_IN[space.name]()
-        if data is not None and not (
-            isinstance(built_in, EdgeCellSpace | ChoiceChain) and built_in.to_dict() == data
-        ):
+        if data is not None and _declared(BUILT_IN[space.name]()) != data:
             raise UserError(f"a declared space can not be named {space.name!r}: that is a built-in space")
         return {"space": space.name}
     if data is not None:
         return data
     raise UserError(f"space {space.name!r} cannot be written down: it is neither built in nor declared")
+
+
+def _declared(space: SearchSpace) -> dict[str, Any] | None:
+    """The declaration of a space that can be declared."""
+    if isinstance(space, EdgeCellSpace | ChoiceChain | FreeTopologySpace):
+        return space.to_dict()
+    return None
 
 
 def space_from_dict(data: object) -> SearchSpace:

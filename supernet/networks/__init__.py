@@ -5,6 +5,8 @@ from supernet.networks.classifier import Classifier
 from supernet.networks.darts import DARTSNetwork, DARTSSizes
 from supernet.networks.families import DARTSFamily, EdgeCellFamily, family_of
 from supernet.networks.family import ImageTask, NetworkFamily
+from supernet.networks.free import FreeNetwork
+from supernet.networks.free_family import FreeTopologyFamily
 from supernet.networks.operations import OPERATIONS
 from supernet.networks.skeleton import CellNetwork, Skeleton, initialise
 
@@ -17,6 +19,8 @@ __all__ = [
     "DARTSSizes",
     "EdgeCell",
     "EdgeCellFamily",
+    "FreeNetwork",
+    "FreeTopologyFamily",
     "ImageTask",
     "NetworkFamily",
     "Skeleton",

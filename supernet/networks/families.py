@@ -1,8 +1,8 @@
-"""The families of networks that there are: cells of DARTS, and cells with an operation on every edge."""
+"""The families of networks: cells of DARTS, cells with an operation on every edge, free topologies."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -12,14 +12,15 @@ from torch import Tensor
 
 from crlso.errors import UserError
 from crlso.protocols import CODE_DTYPE, Code, FloatArray, SearchSpace
-from crlso.spaces import EdgeCellSpace, darts_costs
+from crlso.spaces import EdgeCellSpace, FreeTopologySpace, darts_costs
 from crlso.spaces.codes import as_code, as_codes
 from crlso.spaces.darts import DARTSSpace, decoded
 from crlso.spaces.genotype import CARDINALITIES, CELLS, INPUTS, NODES, OPERATIONS, PAIRS
 from supernet.networks.cell import edge_cells
 from supernet.networks.classifier import Classifier
 from supernet.networks.darts import DARTSNetwork, DARTSSizes
-from supernet.networks.family import ImageTask, NetworkFamily, Path
+from supernet.networks.family import ImageTask, NetworkFamily, Path, listed, on_host, other_supernet
+from supernet.networks.free_family import FreeTopologyFamily
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
 from supernet.networks.operations import OPERATIONS as BUILDABLE
 from supernet.networks.relaxed import (
@@ -88,7 +89,7 @@ class DARTSFamily(NetworkFamily):
 
     def describe(self) -> str:
         """``channels 16, cells 8, stem cifar, auxiliary False``."""
-        return _listed(self.sizes)
+        return listed(self.sizes)
 
     def parameters(self, codes: ArrayLike) -> FloatArray:
         """``[n]`` weights, without the auxiliary classifier, see :mod:`crlso.spaces.darts_costs`."""
@@ -142,7 +143,7 @@ class DARTSFamily(NetworkFamily):
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
         if not isinstance(supernet, DARTSSupernet):
-            raise _other_supernet(self, supernet)
+            raise other_supernet(self, supernet)
         return inherit_darts(supernet, code)
 
     def mixing(self, codes: ArrayLike) -> Tensor:
@@ -168,7 +169,7 @@ class DARTSFamily(NetworkFamily):
         Raises:
             UserError: Shares of another shape, or that are no numbers.
         """
-        values = _on_host(self, shares)[..., 1:]
+        values = on_host(self, shares)[..., 1:]
         best = values.argmax(axis=2)  # [kinds, edges]
         strength = values.max(axis=2)
         entries = np.empty((len(CELLS), NODES, 3), dtype=CODE_DTYPE)
@@ -249,7 +250,7 @@ class EdgeCellFamily(NetworkFamily):
 
     def describe(self) -> str:
         """``channels 16, cells 5, stages 3``."""
-        return _listed(self.skeleton)
+        return listed(self.skeleton)
 
     def parameters(self, codes: ArrayLike) -> FloatArray:
         """``[n]``, see :meth:`~supernet.networks.Skeleton.parameters`."""
@@ -300,7 +301,7 @@ class EdgeCellFamily(NetworkFamily):
     def inherit(self, supernet: Supernet, code: ArrayLike) -> Classifier:
         """See the base class."""
         if not isinstance(supernet, EdgeCellSupernet):
-            raise _other_supernet(self, supernet)
+            raise other_supernet(self, supernet)
         return inherit_edge_cells(supernet, code)
 
     def mixing(self, codes: ArrayLike) -> Tensor:
@@ -322,7 +323,7 @@ class EdgeCellFamily(NetworkFamily):
         Raises:
             UserError: Shares of another shape, or that are no numbers.
         """
-        code: Code = _on_host(self, shares)[0].argmax(axis=1).astype(CODE_DTYPE)
+        code: Code = on_host(self, shares)[0].argmax(axis=1).astype(CODE_DTYPE)
         return code
 
     @property
@@ -349,9 +350,10 @@ def family_of(
     """The family of a space's networks.
 
     Args:
-        space: ``darts``, ``nasbench201``, or one declared with ``space: edge_cell``.
+        space: ``darts``, ``nasbench201``, ``fxdarts``, or one declared with ``space: edge_cell`` or
+            ``space: free_topology``.
         task: The images.
-        sizes: :class:`~supernet.networks.darts.DARTSSizes` for ``darts``, otherwise a
+        sizes: :class:`~supernet.networks.darts.DARTSSizes` for ``darts`` and free topologies, otherwise a
             :class:`~supernet.networks.skeleton.Skeleton`; by default those of the literature.
 
     Raises:
@@ -362,38 +364,18 @@ def family_of(
         if not isinstance(sizes, DARTSSizes):
             raise UserError(f"networks of {space.name!r} have DARTSSizes, got {type(sizes).__name__}")
         return DARTSFamily(sizes, task)
+    if isinstance(space, FreeTopologySpace):
+        sizes = DARTSSizes(cells=space.cells) if sizes is None else sizes
+        if not isinstance(sizes, DARTSSizes):
+            raise UserError(f"networks of {space.name!r} have DARTSSizes, got {type(sizes).__name__}")
+        return FreeTopologyFamily(space, sizes, task)
     if isinstance(space, EdgeCellSpace):
         sizes = Skeleton() if sizes is None else sizes
         if not isinstance(sizes, Skeleton):
             raise UserError(f"networks of {space.name!r} have a Skeleton, got {type(sizes).__name__}")
         return EdgeCellFamily(space, sizes, task)
     raise UserError(
-        f"networks can be built for the space darts and for spaces with an operation on every edge of a cell"
-        f" (nasbench201, or declared with `space: edge_cell`); {space.name!r} is a {type(space).__name__}"
+        f"networks can be built for the space darts, for spaces with an operation on every edge of a cell"
+        f" (nasbench201, or declared with `space: edge_cell`) and for free topologies (fxdarts, or declared"
+        f" with `space: free_topology`); {space.name!r} is a {type(space).__name__}"
     )
-
-
-def _listed(sizes: DARTSSizes | Skeleton) -> str:
-    """``channels 8, cells 1, stages 2``."""
-    return ", ".join(f"{name} {value}" for name, value in asdict(sizes).items())
-
-
-def _on_host(family: NetworkFamily, shares: Tensor) -> FloatArray:
-    """``[kinds, edges, operations]`` shares, after one copy.
-
-    Raises:
-        UserError: Another shape, or no numbers.
-    """
-    expected = (len(family.kinds), len(family.edges), len(family.operations))
-    if tuple(shares.shape) != expected:
-        raise UserError(
-            f"shares of {family.space.name!r} have shape {list(expected)}, got {list(shares.shape)}"
-        )
-    values: FloatArray = shares.detach().to(device="cpu", dtype=torch.float64).numpy()
-    if np.isnan(values).any():
-        raise UserError("there are mixing shares that are no numbers (NaN): no architecture can be read off")
-    return values
-
-
-def _other_supernet(family: NetworkFamily, supernet: Supernet) -> UserError:
-    return UserError(f"a {type(supernet).__name__} has no weights for the space {family.space.name!r}")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
+from crlso.errors import UserError
 from crlso.protocols import Code, FloatArray, SearchSpace
 from supernet.networks.normalisation import TRAINED, Statistics, Style
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from supernet.data import Splits
     from supernet.networks.classifier import Classifier
+    from supernet.networks.darts import DARTSSizes
+    from supernet.networks.skeleton import Skeleton
     from supernet.networks.supernet import Supernet
 
 Path = Literal["fast", "reference"]
@@ -141,3 +145,30 @@ class NetworkFamily(ABC):
     @abstractmethod
     def skips(self, code: ArrayLike) -> tuple[int, ...]:
         """Per kind of cell: number of edges that are skip connections."""
+
+
+def listed(sizes: DARTSSizes | Skeleton) -> str:
+    """``channels 8, cells 1, stages 2``."""
+    return ", ".join(f"{name} {value}" for name, value in asdict(sizes).items())
+
+
+def on_host(family: NetworkFamily, shares: Tensor) -> FloatArray:
+    """``[kinds, edges, operations]`` shares, after one copy.
+
+    Raises:
+        UserError: Another shape, or no numbers.
+    """
+    expected = (len(family.kinds), len(family.edges), len(family.operations))
+    if tuple(shares.shape) != expected:
+        raise UserError(
+            f"shares of {family.space.name!r} have shape {list(expected)}, got {list(shares.shape)}"
+        )
+    values: FloatArray = shares.detach().to(device="cpu", dtype=torch.float64).numpy()
+    if np.isnan(values).any():
+        raise UserError("there are mixing shares that are no numbers (NaN): no architecture can be read off")
+    return values
+
+
+def other_supernet(family: NetworkFamily, supernet: Supernet) -> UserError:
+    """What to raise for a supernet of another space."""
+    return UserError(f"a {type(supernet).__name__} has no weights for the space {family.space.name!r}")

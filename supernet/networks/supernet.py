@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import final
 
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ class Supernet(nn.Module, ABC):
             mixing: ``[kinds, edges, operations]`` shares of the operations on each edge.
         """
 
+    @final
     def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
         """The logits alone, see :meth:`outputs`."""
         return self.outputs(images, mixing)[0]
