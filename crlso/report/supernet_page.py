@@ -21,6 +21,7 @@ from crlso.report.shares_pictures import (
 from crlso.report.summary import Fact
 from crlso.report.supernet_figures import curve_figures
 from crlso.report.supernet_reading import SupernetRun, SupernetSearch
+from crlso.report.supernet_sets import CAPTION, SetView, set_views
 from crlso.report.supernet_summary import (
     EXPLANATION,
     facts,
@@ -53,6 +54,8 @@ class SupernetPage:
     pictures_caption: str
     cells: tuple[CellCard, ...]
     cells_note: str
+    sets: tuple[SetView, ...]
+    sets_caption: str
     tables: tuple[Table, ...]
     settings: tuple[Settings, ...]
 
@@ -96,6 +99,8 @@ def supernet_page(run: SupernetRun, key: str, heading: str) -> SupernetPage:
         cells_note="The texts are no architectures of the space, so the cells are not drawn."
         if undrawn
         else "",
+        sets=set_views(run),
+        sets_caption=CAPTION,
         tables=supernet_tables(run),
         settings=(
             settings_block(
@@ -115,6 +120,7 @@ def supernet_as_plain(page: SupernetPage) -> dict[str, Any]:
         "plots": [figure.key for figure in page.curves],
         "pictures": [picture.title for picture in page.pictures],
         "cells": [card.arch for card in page.cells],
+        "sets": [view.title for view in page.sets],
     }
 
 

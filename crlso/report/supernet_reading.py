@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from crlso.errors import RunError, UserError
 from crlso.protocols import SearchSpace
 from crlso.report.fields import RESTORE, Fields, first_line, read_epochs, read_json, read_text, read_yaml
+from crlso.runs.pareto import FILE_NAME as PARETO
+from crlso.runs.pareto import Member, read_members
 from crlso.spaces import space_from_dict
 
 KIND = "supernet search"
@@ -128,6 +130,7 @@ class SupernetSearch:
         architecture: Text of the derived architecture, or of the one to be derived now; None before that.
         derived: Whether the search has come to its end.
         result: None while the run is unfinished.
+        members: The set that a search left which shrinks; empty where there is none.
     """
 
     seed: int
@@ -136,6 +139,7 @@ class SupernetSearch:
     architecture: str | None
     derived: bool
     result: Result | None
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,6 +277,7 @@ def _search(path: Path, seed: int, shape: tuple[int, int, int], result: Result |
         architecture=architecture,
         derived=derived is not None or result is not None,
         result=result,
+        members=read_members(home / PARETO) if (home / PARETO).is_file() else (),
     )
 
 
