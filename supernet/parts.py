@@ -168,20 +168,15 @@ class ObjectiveSettings:
 
     def build(self, edges: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> Objective:
         """The part, for shares of a cell with these edges, its weights on this device."""
-        import torch
-
         from supernet.objectives import LogSum, NodeEntropy, Plain
-
-        def number(value: float) -> torch.Tensor:
-            return torch.tensor(value, dtype=torch.float64, device=device)
 
         match self.kind:
             case "plain":
                 return Plain()
             case "log_sum":
-                return LogSum(number(self.weight), number(self.margin))
+                return LogSum(self.weight, self.margin, device=device)
             case "node_entropy":
-                return NodeEntropy(edges, number(self.weight))
+                return NodeEntropy(edges, self.weight, device=device)
 
 
 @dataclass(frozen=True)
@@ -198,8 +193,8 @@ class ShrinkingSettings:
         down: Factor while they go fast enough.
         most: Weight of the objective at which slow steps begin to count.
         patience: Slow steps in a row that make a plateau: an architecture is noted.
-        margin_growth: Factor of SNPS' margin at a plateau.
-        target_growth: Factor of the target at a plateau.
+        growth: Factor at a plateau: of SNPS' margin (rho), of the bound ``most`` of ESS.
+        target_growth: Factor of the target at a plateau (SNPS, xi).
         every: Steps between two physical removals; in between shares of 0 do the work.
         stop_operators: The search ends with the epoch in which the operators per node fall to this mean; 0:
             not because of that.
@@ -217,7 +212,7 @@ class ShrinkingSettings:
     down: float = 0.99
     most: float = 0.1
     patience: int = 50
-    margin_growth: float = 1.5
+    growth: float = 1.5
     target_growth: float = 1.0
     every: int = 100
     stop_operators: float = 0.0
@@ -233,7 +228,7 @@ class ShrinkingSettings:
             up=self.up,
             down=self.down,
             most=self.most,
-            margin_growth=self.margin_growth,
+            growth=self.growth,
             target_growth=self.target_growth,
         )
         if not 0 <= self.smoothing < 1:
@@ -247,20 +242,13 @@ class ShrinkingSettings:
     def build(self, objective: Objective) -> Controller:
         """What steers the objective's weights."""
         from supernet.objectives import LogSum, NodeEntropy
-        from supernet.shrinking import ESSController, SNPSController
+        from supernet.shrinking import ESSController, Pace, SNPSController
 
-        rate = {"target": self.target, "smoothing": self.smoothing, "up": self.up, "down": self.down}
+        pace = Pace(self.most, self.target, self.smoothing, self.up, self.down, self.patience)
         if isinstance(objective, LogSum):
-            return SNPSController(
-                objective,
-                most=self.most,
-                patience=self.patience,
-                margin_growth=self.margin_growth,
-                target_growth=self.target_growth,
-                **rate,
-            )
+            return SNPSController(objective, pace, mu_factor=self.growth, target_factor=self.target_growth)
         assert isinstance(objective, NodeEntropy)  # the recipe sees to it
-        return ESSController(objective, most=self.most, patience=self.patience, **rate)
+        return ESSController(objective, pace, growth=self.growth)
 
 
 @dataclass(frozen=True)

@@ -141,10 +141,10 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
         raise UnknownNameError("preset", preset, PRESETS)
     name, data = _read(text)
     sections = _sections(f"recipe {name}", data, (*PARTS, *_TEXTS, *PRESETS))
-    own = _sections(f"recipe {name}, {preset}", data.get(preset) or {}, tuple(PARTS))
+    preset_sections = _sections(f"recipe {name}, {preset}", data.get(preset) or {}, tuple(PARTS))
     general, said = PRESETS[preset], sections["search"]
     sections["search"] = {**general, **said} if _is_file(text) else {**said, **general}
-    for part, section in own.items():
+    for part, section in preset_sections.items():
         sections[part] |= section
     for key, value in (changes or {}).items():
         part, dot, own = key.rpartition(".")

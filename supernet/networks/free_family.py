@@ -21,7 +21,9 @@ from supernet.networks.family import ImageTask, NetworkFamily, Path, listed, on_
 from supernet.networks.free import FreeNetwork, check_free, operators_of
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
 from supernet.networks.operations import OPERATIONS
-from supernet.networks.relaxed import FreeFast, FreeReference, FreeSupernet, inherit_free
+from supernet.networks.relaxed import FreeReference, FreeSupernet, inherit_free
+
+FreeFast = FreeReference
 
 if TYPE_CHECKING:
     from supernet.networks.classifier import Classifier

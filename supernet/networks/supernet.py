@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
 
 from torch import Tensor, nn
 
@@ -25,7 +24,6 @@ class Supernet(nn.Module, ABC):
             mixing: ``[kinds, edges, operations]`` shares of the operations on each edge.
         """
 
-    @final
     def forward(self, images: Tensor, mixing: Tensor) -> Tensor:
         """The logits alone, see :meth:`outputs`."""
         return self.outputs(images, mixing)[0]

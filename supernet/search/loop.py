@@ -194,9 +194,8 @@ class Search:
         here = slice(self.step * self.settings.batch, (self.step + 1) * self.settings.batch)
         train = self._batch(self._train, self._train_order[here])
         valid = self._batch(self._valid, self._valid_order[here])
-        self._model.problem.draw(self._generator)
-        noise = () if self._model.problem.noise is None else (self._model.problem.noise,)
-        inputs = (train.images, train.labels, valid.images, valid.labels, *noise)
+        self._model.problem.draw(self._generator, self._rule)
+        inputs = (train.images, train.labels, valid.images, valid.labels, *self._model.problem.drawn())
         if self._replayed is None:
             loss, accuracy = self._update(*inputs)
         else:
@@ -212,11 +211,11 @@ class Search:
             self._look()
 
     def _update(
-        self, images: Tensor, labels: Tensor, valid_images: Tensor, valid_labels: Tensor, *noise: Tensor
+        self, images: Tensor, labels: Tensor, valid_images: Tensor, valid_labels: Tensor, *drawn: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Changes architecture weights and weights; loss and accuracy of the training batch."""
         train, valid = Batch(images, labels), Batch(valid_images, valid_labels)
-        self._model.problem.noise = noise[0] if noise else None
+        self._model.problem.take(drawn)
         weights, loss, accuracy = None, None, None
         if self.epoch >= self.settings.warmup_epochs:
             virtual = None

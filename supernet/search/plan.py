@@ -10,8 +10,7 @@ from typing import Any, Final, Self
 from crlso.errors import RunError, UserError
 from crlso.protocols import SearchSpace
 from crlso.settings import fill_settings
-from crlso.spaces import space_from_dict, space_to_dict
-from crlso.spaces.darts import DARTSSpace
+from crlso.spaces import EdgeCellSpace, FreeTopologySpace, space_from_dict, space_to_dict
 from supernet.data import Splits, SplitSettings, load, split
 from supernet.data.sources import find
 from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, family_of
@@ -138,8 +137,7 @@ def sizes_of(
     Raises:
         UserError: A size that networks of this space do not have, or one out of bounds.
     """
-    darts, skeleton = SIZES[preset]
-    return changed_sizes(space, darts if isinstance(space, DARTSSpace) else skeleton, changes)
+    return changed_sizes(space, by_space(space, *SIZES[preset]), changes)
 
 
 def changed_sizes(
@@ -189,7 +187,7 @@ def training_of(space: SearchSpace, preset: str, changes: Mapping[str, Any]) -> 
         UserError: A value that is not allowed.
     """
     darts, skeleton = TRAININGS[preset]
-    settings = asdict(darts if isinstance(space, DARTSSpace) else skeleton)
+    settings = asdict(skeleton if isinstance(space, EdgeCellSpace) else darts)
     return fill_settings(TrainSettings, "training", settings | dict(changes))
 
 
@@ -208,4 +206,11 @@ def data_plan(text: str, settings: SplitSettings) -> DataPlan:
 
 def sizes_kind(space: SearchSpace) -> type[DARTSSizes] | type[Skeleton]:
     """What describes the sizes of a space's networks."""
-    return DARTSSizes if isinstance(space, DARTSSpace) else Skeleton
+    return Skeleton if isinstance(space, EdgeCellSpace) else DARTSSizes
+
+
+def by_space(space: SearchSpace, darts: DARTSSizes, skeleton: Skeleton) -> DARTSSizes | Skeleton:
+    """Which of two sizes a space's networks have; free topologies have as many cells as their space."""
+    if isinstance(space, EdgeCellSpace):
+        return skeleton
+    return replace(darts, cells=space.cells) if isinstance(space, FreeTopologySpace) else darts

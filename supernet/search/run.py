@@ -42,6 +42,7 @@ TRAININGS: Final = "trainings.jsonl"
 SUMMARY: Final = "summary.json"
 DERIVED: Final = "derived.json"
 FEWEST_RANDOM: Final = 5
+NO_RANDOM: Final[tuple[tuple[str, ...], float]] = ((), 0.0)
 MOST_RANDOM: Final = 1000
 
 
@@ -168,11 +169,10 @@ def run_search(
                 )
                 if members:
                     write_set(seed_path(out, seed), family.space, members)
-                    random, share = (), 0.0
-                    pairs = pairs_of(members, family, seed=seed)
+                    random, share = NO_RANDOM
                 else:
                     random, share = _random(plan, settings, family, splits, seed=seed)
-                    pairs = ()
+                pairs = pairs_of(members, family, seed=seed)
                 found.append(
                     Found(seed, one.architecture, random, share, one.records, members, pairs, one.trace)
                 )
@@ -311,7 +311,7 @@ def _random(
 ) -> tuple[tuple[str, ...], float]:
     """Different random architectures, and the share of a search's cost that training them takes."""
     if not settings.train or settings.random == 0:
-        return (), 0.0
+        return NO_RANDOM
     rng = np.random.default_rng([seed, streams.BASELINE])
     drawn = _different(family.space.sample(4 * MOST_RANDOM, rng))
     costs = np.cumsum(training_cost(family, splits, drawn, epochs=plan.training.epochs))

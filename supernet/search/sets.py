@@ -88,19 +88,19 @@ def pairs_of(members: Sequence[Member], family: NetworkFamily, *, seed: int) -> 
 
     With one or two non-dominated members there are as many pairs.
     """
-    assert isinstance(family.space, FreeTopologySpace)
     kept = sorted(
         (number for number, member in enumerate(members) if member.non_dominated),
         key=lambda number: members[number].params,
     )
     if not kept:
         return ()
+    assert isinstance(family.space, FreeTopologySpace)  # no other space has sets
     chosen = dict(zip(SIZES, (kept[0], kept[len(kept) // 2], kept[-1]), strict=True))
     pairs: dict[int, Pair] = {}
     for place, (size, number) in enumerate(chosen.items()):
         rng = np.random.default_rng([seed, streams.BASELINE, place])
-        code = random_alike(family.space, family.parameters, members[number].params * 1e6, rng)
-        text = family.space.format(code)
+        alike = random_alike(family.space, family.parameters, members[number].params * 1e6, rng)
+        text = family.space.format(alike.code)
         pairs.setdefault(number, Pair(size, number, members[number].architecture, text))
     return tuple(pairs.values())
 

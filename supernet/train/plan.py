@@ -11,11 +11,10 @@ from crlso.errors import RunError, UnknownNameError
 from crlso.protocols import SearchSpace
 from crlso.settings import fill_settings
 from crlso.spaces import space_to_dict
-from crlso.spaces.darts import DARTSSpace
 from supernet.data import Splits, SplitSettings, without_validation
 from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, family_of
 from supernet.search import plan as searching
-from supernet.search.plan import TRAININGS, DataPlan, changed_sizes, data_plan, training_of
+from supernet.search.plan import TRAININGS, DataPlan, by_space, changed_sizes, data_plan, training_of
 from supernet.search.run import derived_architecture, read_plan, seeds_of
 from supernet.train.architectures import read_architectures
 from supernet.training import TrainSettings
@@ -157,5 +156,4 @@ def searched_plan(directory: Path) -> TrainPlan:
 def _preset(space: SearchSpace, preset: str) -> tuple[DARTSSizes | Skeleton, TrainSettings]:
     if preset not in SIZES:
         raise UnknownNameError("preset", preset, TRAININGS)
-    darts, skeleton = SIZES[preset]
-    return darts if isinstance(space, DARTSSpace) else skeleton, training_of(space, preset, {})
+    return by_space(space, *SIZES[preset]), training_of(space, preset, {})

@@ -131,6 +131,16 @@ class Problem:
         self.noise = self.relaxation.noise(shape, generator, device)
         self.rule_noise = rule.noise(shape, generator, device) if rule else None
 
+    def drawn(self) -> tuple[Tensor, ...]:
+        """All that :meth:`draw` drew, for :meth:`take`."""
+        return tuple(noise for noise in (self.noise, self.rule_noise) if noise is not None)
+
+    def take(self, drawn: Sequence[Tensor]) -> None:
+        """Puts tensors in the place of those that were drawn."""
+        given = iter(drawn)
+        self.noise = None if self.noise is None else next(given)
+        self.rule_noise = None if self.rule_noise is None else next(given)
+
     def loss(
         self,
         batch: Batch,

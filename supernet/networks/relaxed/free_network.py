@@ -6,7 +6,6 @@ from abc import abstractmethod
 from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
@@ -18,8 +17,8 @@ from crlso.spaces.genotype import NODES
 from supernet.networks.darts import DARTSSizes
 from supernet.networks.darts import stem as make_stem
 from supernet.networks.free import FreeCell, FreeNetwork, check_free, operators_of
-from supernet.networks.normalisation import OwnBatch, Statistics, Style, shared
-from supernet.networks.relaxed.layout import FastSupernet, Layout, divide
+from supernet.networks.normalisation import OwnBatch, Statistics, shared
+from supernet.networks.relaxed.layout import Layout, divide
 from supernet.networks.supernet import Supernet
 
 
