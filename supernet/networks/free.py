@@ -188,8 +188,9 @@ class FreeNetwork(Classifier):
         older, previous = self.stem(images)
         outputs: list[Tensor | None] = []
         for cell in range(self._count):
-            module = self.cells[str(cell)] if str(cell) in self.cells else None
-            output = None if module is None else module(older, previous, drop=drop)
+            output = None
+            if str(cell) in self.cells:
+                output = self.cells[str(cell)](older, previous, drop=drop)
             outputs.append(output)
             older, previous = previous, output
         return outputs
@@ -218,7 +219,8 @@ def check_free(space: FreeTopologySpace, sizes: DARTSSizes) -> None:
         )
     if sizes.cells != space.cells:
         raise UserError(
-            f"networks of {space.name!r} have {space.cells} cells, as the space has; got sizes of {sizes.cells}"
+            f"networks of {space.name!r} have {space.cells} cells, as the space has; got sizes of"
+            f" {sizes.cells}"
         )
 
 

@@ -21,9 +21,7 @@ from supernet.networks.family import ImageTask, NetworkFamily, Path, listed, on_
 from supernet.networks.free import FreeNetwork, check_free, operators_of
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
 from supernet.networks.operations import OPERATIONS
-from supernet.networks.relaxed import FreeReference, FreeSupernet, inherit_free
-
-FreeFast = FreeReference
+from supernet.networks.relaxed import FreeFast, FreeReference, FreeSupernet, inherit_free
 
 if TYPE_CHECKING:
     from supernet.networks.classifier import Classifier

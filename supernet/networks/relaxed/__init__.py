@@ -8,7 +8,7 @@ from supernet.networks.relaxed.darts_network import (
     DARTSSupernet,
 )
 from supernet.networks.relaxed.edge_network import EdgeCellFast, EdgeCellReference, EdgeCellSupernet
-from supernet.networks.relaxed.free_network import FreeReference, FreeSupernet, inherit_free
+from supernet.networks.relaxed.free_network import FreeFast, FreeReference, FreeSupernet, inherit_free
 from supernet.networks.relaxed.inherit import inherit_darts, inherit_edge_cells
 from supernet.networks.relaxed.initial import initialise_supernet
 from supernet.networks.relaxed.layout import FastSupernet, Layout, divide, merge
@@ -23,6 +23,7 @@ __all__ = [
     "EdgeCellReference",
     "EdgeCellSupernet",
     "FastSupernet",
+    "FreeFast",
     "FreeReference",
     "FreeSupernet",
     "Layout",

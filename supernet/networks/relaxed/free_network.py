@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
@@ -13,12 +14,20 @@ from crlso.errors import UserError
 from crlso.protocols import CODE_DTYPE, BoolArray, Code
 from crlso.spaces.darts_costs import Place
 from crlso.spaces.fxdarts import FreeTopologySpace
-from crlso.spaces.genotype import NODES
+from crlso.spaces.genotype import INPUTS, NODES
 from supernet.networks.darts import DARTSSizes
 from supernet.networks.darts import stem as make_stem
-from supernet.networks.free import FreeCell, FreeNetwork, check_free, operators_of
-from supernet.networks.normalisation import OwnBatch, Statistics, shared
-from supernet.networks.relaxed.layout import Layout, divide
+from supernet.networks.free import (
+    FreeCell,
+    FreeNetwork,
+    check_free,
+    needed_preprocessing,
+    operators_of,
+    prepared,
+)
+from supernet.networks.normalisation import OwnBatch, Statistics, Style, shared
+from supernet.networks.relaxed.layout import FastSupernet, Layout, divide, prefixed
+from supernet.networks.relaxed.sparse import SparseEdges
 from supernet.networks.supernet import Supernet
 
 
@@ -112,6 +121,80 @@ class FreeReference(FreeSupernet):
         return {name: name for name, _ in self.named_parameters()}
 
 
+@final
+class MergedFreeCell(nn.Module):
+    """The cell of :class:`~supernet.networks.free.FreeCell`, with shares, with merged operators.
+
+    Args:
+        space: Says what edges and operations there are.
+        operators: ``[edges, operations]`` those that the cell has.
+        place: Where it stands.
+        style: How what brings the inputs to the cell's channels normalises.
+        statistics: Where mean and variance come from.
+    """
+
+    def __init__(
+        self,
+        space: FreeTopologySpace,
+        operators: BoolArray,
+        place: Place,
+        style: Style,
+        statistics: Statistics,
+    ) -> None:
+        super().__init__()
+        self.older, self.previous = needed_preprocessing(space, operators, place, style)
+        self.edges = SparseEdges(
+            space.edges,
+            space.operations,
+            operators,
+            place.channels,
+            inputs=INPUTS,
+            halves=bool(place.cell),
+            statistics=statistics,
+        )
+
+    def layout(self) -> Layout:
+        """What its weights are of those of the reference path's cell."""
+        merged = {f"edges.{name}": parts for name, parts in self.edges.layout().items()}
+        return {name: merged.get(name, name) for name, _ in self.named_parameters()}
+
+    def forward(self, older: Tensor | None, previous: Tensor | None, shares: Tensor) -> Tensor:
+        """Outputs of the two cells before and ``[edges, operations]`` to ``[n, 4 channels, h', w']``."""
+        inputs = prepared((self.older, self.previous), (older, previous))
+        return torch.cat(self.edges(inputs, shares), dim=1)
+
+
+@final
+class FreeFast(FreeSupernet, FastSupernet):
+    """Merged operators: see :class:`FreeSupernet`."""
+
+    def _cell(self, operators: BoolArray, place: Place) -> nn.Module:
+        return MergedFreeCell(self.space, operators, place, self.style, self.statistics)
+
+    def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See the base class."""
+        return super().outputs(images.contiguous(memory_format=torch.channels_last), mixing)
+
+    def layout(self) -> Layout:
+        """See the base class."""
+        found: dict[str, str | tuple[str, ...]] = {name: name for name, _ in self.named_parameters()}
+        for name, module in self.cells.items():
+            assert isinstance(module, MergedFreeCell)
+            found |= prefixed(module.layout(), f"cells.{name}.")
+        return found
+
+    def reference(self) -> FreeReference:
+        """See the base class."""
+        return FreeReference(
+            self.space,
+            self.sizes,
+            operators=self.operators,
+            inputs=self.inputs,
+            classes=self.classes,
+            statistics=self.statistics,
+        )
+
+
 def inherit_free(supernet: FreeSupernet, code: ArrayLike) -> FreeNetwork:
     """The discrete network of a free topology, with copies of the supernet's weights and its normalisations.
 
@@ -129,8 +212,8 @@ def inherit_free(supernet: FreeSupernet, code: ArrayLike) -> FreeNetwork:
         cell, edge, operation = missing[0]
         source, target = space.edges[edge]
         raise UserError(
-            f"the supernet no longer has {space.operations[operation]} from state {source} to state {target} of"
-            f" cell {cell}: it can only hand its weights to architectures of the operators that it has"
+            f"the supernet no longer has {space.operations[operation]} from state {source} to state {target}"
+            f" of cell {cell}: it can only hand its weights to architectures of the operators that it has"
         )
     style = shared(pools=True, statistics=supernet.statistics)
     network = FreeNetwork(

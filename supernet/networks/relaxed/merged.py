@@ -27,8 +27,8 @@ from supernet.networks.relaxed.convolutions import STAGES, Convolutions, Group, 
 from supernet.networks.relaxed.joined import Joined
 from supernet.networks.relaxed.layout import Layout, prefixed
 
-_POOLS: Final = ("max_pool_3x3", "avg_pool_3x3")
-_REDUCTIONS: Final = ("skip_connect_first", "skip_connect_second")
+POOLS: Final = ("max_pool_3x3", "avg_pool_3x3")
+REDUCTIONS: Final = ("skip_connect_first", "skip_connect_second")
 """Weights of the skip connections that halve the image."""
 
 
@@ -79,7 +79,7 @@ class MergedEdges(nn.Module):
                     self._add(f"{name}_{index}_convolution", len(edges), (channels, channels, *side))
         if halves and "skip_connect" in self._names:
             strided = sum(self._targets[:inputs])
-            for name in _REDUCTIONS:
+            for name in REDUCTIONS:
                 self._add(name, strided, (channels // 2, channels, 1, 1))
 
     def _add(self, name: str, edges: int, shape: tuple[int, ...]) -> None:
@@ -89,13 +89,7 @@ class MergedEdges(nn.Module):
         """What the weights are stacks of, by the names in the reference path's list of operations."""
         found: dict[str, str | tuple[str, ...]] = {}
         for position, name in enumerate(self._names):
-            roles: list[tuple[str, str]] = []
-            for index, stage in enumerate(STAGES.get(name, ())):
-                parts = ("depthwise", "pointwise") if stage.depthwise else ("convolution",)
-                roles += [(f"{name}_{index}_{part}", f"{stage.prefix}{part}") for part in parts]
-            if name == "skip_connect" and self._halves:
-                roles += [(f"{name}_{part}", part) for part in ("first", "second")]
-            for role, module in roles:
+            for role, module in stage_roles(name, halves=self._halves):
                 held = self._order[: len(self.weights[role])]
                 found[f"weights.{role}"] = tuple(
                     f"{edge}.operations.{position}.{module}.weight" for edge in held
@@ -117,7 +111,7 @@ class MergedEdges(nn.Module):
         sorted_rows = torch.stack([rows[index] for index in self._order])
         columns = dict(zip(self._names, sorted_rows.unbind(1), strict=True))
         groups = self._groups(together=convolutions.groups_inputs)
-        weights = {name: weight for name, weight in self.weights.items() if name not in _REDUCTIONS}
+        weights = {name: weight for name, weight in self.weights.items() if name not in REDUCTIONS}
         kernels = convolutions.prepare(weights, columns, groups, self._channels, inputs[0])
         states = list(inputs)
         terms: list[list[Tensor]] = [[] for _ in range(self._targets[0])]
@@ -155,7 +149,7 @@ class MergedEdges(nn.Module):
 
     def _free(self, x: Tensor, stride: int) -> list[tuple[dict[str, Tensor], bool]]:
         """Outputs of the operations without weights by name, and whether they are normalised."""
-        pooled = {name: _pool(name, x, stride) for name in self._names if name in _POOLS}
+        pooled = {name: pool(name, x, stride) for name in self._names if name in POOLS}
         plain = {"skip_connect": x} if stride == 1 and "skip_connect" in self._names else {}
         apart = [(pooled, True), (plain, False)] if self._pools else [({**pooled, **plain}, False)]
         return [(values, normalised) for values, normalised in apart if values]
@@ -164,7 +158,7 @@ class MergedEdges(nn.Module):
         self, columns: Mapping[str, Tensor], groups: Sequence[Group], like: Tensor
     ) -> list[dict[tuple[str, ...], Tensor]]:
         """By group, and by the names of what is mixed at once: ``[states, targets, operations]``."""
-        pooled = tuple(name for name in self._names if name in _POOLS)
+        pooled = tuple(name for name in self._names if name in POOLS)
         plain = tuple(name for name in self._names if name == "skip_connect")
         found: list[dict[tuple[str, ...], Tensor]] = [{} for _ in groups]
         for names in dict.fromkeys([pooled, plain] if self._pools else [(*pooled, *plain), pooled]):
@@ -177,13 +171,13 @@ class MergedEdges(nn.Module):
 
     def _reduced(self, members: Sequence[Tensor], first: int, columns: Mapping[str, Tensor]) -> list[Tensor]:
         """Terms of the skip connections that halve the image."""
-        if _REDUCTIONS[0] not in self.weights:
+        if REDUCTIONS[0] not in self.weights:
             return []
         found = []
-        halves = [torch.split(self.weights[name], self._targets[: self._inputs]) for name in _REDUCTIONS]
+        halves = [torch.split(self.weights[name], self._targets[: self._inputs]) for name in REDUCTIONS]
         scales = torch.split(columns["skip_connect"], self._targets)
         for place, x in enumerate(members, start=first):
-            reduced = _factorized(F.relu(x), *(half[place] for half in halves))
+            reduced = factorized(F.relu(x), *(half[place] for half in halves))
             scale = scales[place].repeat_interleave(self._channels)
             found.append(by_target(self._statistics.normalise(reduced, scale), len(scales[place])))
         return found
@@ -201,13 +195,30 @@ def whole_layout(network: nn.Module) -> Layout:
     return {name: stacks.get(name, name) for name, _ in network.named_parameters()}
 
 
-def _pool(name: str, x: Tensor, stride: int) -> Tensor:
+def stage_roles(name: str, *, halves: bool) -> list[tuple[str, str]]:
+    """An operation's weights: their names in merged cells, and in the reference path's operation.
+
+    Args:
+        name: Of the operation.
+        halves: Whether skip connections have weights.
+    """
+    roles: list[tuple[str, str]] = []
+    for index, stage in enumerate(STAGES.get(name, ())):
+        parts = ("depthwise", "pointwise") if stage.depthwise else ("convolution",)
+        roles += [(f"{name}_{index}_{part}", f"{stage.prefix}{part}") for part in parts]
+    if name == "skip_connect" and halves:
+        roles += [(role, role.removeprefix(f"{name}_")) for role in REDUCTIONS]
+    return roles
+
+
+def pool(name: str, x: Tensor, stride: int) -> Tensor:
+    """One of :data:`POOLS`; its padding is not averaged in."""
     if name == "max_pool_3x3":
         return F.max_pool2d(x, 3, stride, 1)
     return F.avg_pool2d(x, 3, stride, 1, count_include_pad=False)
 
 
-def _factorized(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+def factorized(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """The convolutions of :class:`~supernet.networks.operations.FactorizedReduce` for all targets."""
     half = first.shape[1]
     moved = F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
