@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
 from supernet.networks.relaxed.merged import MergedEdges
+from supernet.networks.relaxed.sparse import SparseEdges
 
 WAYS = ("by_kind", "joined", "joined, all digits")
 
@@ -22,9 +23,13 @@ def merged(way: str) -> Iterator[None]:
     def forward(self: MergedEdges, inputs: Sequence[Tensor], shares: Tensor) -> list[Tensor]:
         return self.states(inputs, shares, self.ways[name])
 
+    def sparse(self: SparseEdges, inputs: Mapping[int, Tensor], shares: Tensor) -> list[Tensor]:
+        return self.states(inputs, shares, name)
+
     with (
         pytest.MonkeyPatch.context() as patch,
         torch.backends.cudnn.flags(enabled=True, allow_tf32=not digits),
     ):
         patch.setattr(MergedEdges, "forward", forward)
+        patch.setattr(SparseEdges, "forward", sparse)
         yield
