@@ -109,4 +109,4 @@ def edited(shares: Tensor, onto: Tensor, strength: float) -> Tensor:
         strength: The part.
     """
     replaced = onto * shares.sum(dim=-1, keepdim=True)
-    return shares + strength * onto.any(dim=-1, keepdim=True) * (replaced - shares)
+    return torch.where(onto.any(dim=-1, keepdim=True), torch.lerp(shares, replaced, strength), shares)
