@@ -100,7 +100,7 @@ class UpdateSettings:
         radius: Of the second-order finite difference: the step is ``radius / |v|``.
         mixing: Weight of the validation loss in a mixed-level rule (lambda).
         copies: Perturbed architectures per step of the neighbourhood's rule.
-        strength: Part of an operation's share that such a perturbation moves to another one.
+        strength: Part of an edge's shares that such a perturbation moves onto one operation.
         aggregate: Over the copies: their ``mean`` loss, or that of the ``worst``.
     """
 

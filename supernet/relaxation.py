@@ -22,7 +22,12 @@ class Relaxation(ABC):
 
     What is random in it is drawn by :meth:`noise` once per step and handed to every pass of that step, so
     that all of them see the same function.
+
+    Attributes:
+        alive: ``[kinds, edges, operations]`` bool: what has not been removed; ``None``: nothing ever is.
     """
+
+    alive: Tensor | None = None
 
     @abstractmethod
     def noise(
@@ -202,7 +207,7 @@ class Masked(Relaxation):
 
     def __init__(self, inner: Relaxation, alive: Tensor) -> None:
         self.inner = inner
-        self.alive = alive
+        self.alive: Tensor = alive
 
     def noise(
         self, shape: torch.Size, generator: torch.Generator | None, device: torch.device

@@ -60,8 +60,8 @@ class Shrinker:
         most = max(node_sizes(edges)) * shape[2]
         if not 0 < threshold < 1 / most:
             raise UserError(
-                f"shrinking.threshold must be above 0 and below {1 / most:.6g}, the first share of an operator"
-                f" in a node of {most} (another one would empty the node), got {threshold}"
+                f"shrinking.threshold must be above 0 and below {1 / most:.6g}, the first share of an"
+                f" operator in a node of {most} (another one would empty the node), got {threshold}"
             )
         self._edges: Edges = tuple(edges)
         self._threshold = threshold
@@ -163,8 +163,8 @@ class Shrinker:
             or set(there) != set(own)
         ):
             raise RunError(
-                "the checkpoint holds the state of another shrinker; choose another directory, or the settings"
-                " with which it was made"
+                "the checkpoint holds the state of another shrinker; choose another directory, or the"
+                " settings with which it was made"
             )
         self.alive.copy_(state["alive"])
         self.removed_at.copy_(state["removed_at"])
