@@ -181,7 +181,7 @@ def _after_round(
         heard = torch.zeros_like(key)  # nobody
         there = side.degrees[nodes] == 1
         heard[there] = 1 + classes[side.only(nodes[there])]
-        number, known = _numbered(key, int(key.max()) + 1 if len(key) else 0)
+        number, _ = _numbered(key, int(key.max()) + 1 if len(key) else 0)
         # Numbered anew before each product: it stays below N * (N + 1).
         key = number[key] * (total + 1) + heard
     same, first = _distinct(key)
