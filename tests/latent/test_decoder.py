@@ -97,6 +97,24 @@ def test_beam_equals_sorting_all_codes(cardinalities: tuple[int, ...], width: in
     np.testing.assert_array_equal(found[:, 0], most_likely(logits))
 
 
+def test_beam_of_hundreds_of_entries() -> None:
+    """Only 10 of 784 entries are open (at places of their own in each row): all their 1,024 settings."""
+    rng = np.random.default_rng(0)
+    width = 400
+    for row in range(3):
+        certain = np.where(rng.random(784) < 0.3, 1.0, -1.0) * rng.uniform(100, 200, 784)
+        open_entries = np.sort(rng.permutation(784)[:10])
+        certain[open_entries] = rng.normal(scale=2.0, size=10)
+        logits = torch.from_numpy(np.stack([np.zeros(784), certain], axis=-1))[None]
+        found = beam(logits, width)[0]
+        settings = np.array(list(itertools.product((0, 1), repeat=10)))
+        entries = torch.distributions.Bernoulli(logits=torch.from_numpy(certain[open_entries]))
+        logp = entries.log_prob(torch.from_numpy(settings.astype(np.float64))).sum(1).numpy()
+        expected = np.tile(certain > 0, (width, 1)).astype(np.int64)
+        expected[:, open_entries] = settings[np.argsort(-logp)[:width]]
+        np.testing.assert_array_equal(found, expected, err_msg=f"row {row}")
+
+
 def test_draw_follows_the_probabilities() -> None:
     cardinalities = (2, 3, 4)
     logits = logits_of(cardinalities, 1, scale=4.0)
