@@ -18,6 +18,8 @@ from crlso.report.shares_pictures import (
     operation_keys,
     shares_pictures,
 )
+from crlso.report.shrinking_figures import CAPTION as SHRINKING_CAPTION
+from crlso.report.shrinking_figures import shrinking_figures
 from crlso.report.summary import Fact
 from crlso.report.supernet_figures import curve_figures
 from crlso.report.supernet_reading import SupernetRun, SupernetSearch
@@ -49,6 +51,8 @@ class SupernetPage:
     notes: tuple[str, ...]
     curves: tuple[Figure, ...]
     curves_caption: str
+    shrinking: tuple[Figure, ...]
+    shrinking_caption: str
     pictures: tuple[SharesPicture, ...]
     keys: tuple[OperationKey, ...]
     pictures_caption: str
@@ -78,7 +82,8 @@ def supernet_page(run: SupernetRun, key: str, heading: str) -> SupernetPage:
         key: Name in the page, unique.
         heading: Its heading.
     """
-    pictures = shares_pictures(run)
+    # A picture of every operator of every cell would be of many hundreds.
+    pictures = () if run.per_node else shares_pictures(run)
     cells = tuple(_card(run, search) for search in run.searches if search.architecture is not None)
     undrawn = bool(cells) and all(card.svg is None for card in cells)
     said = verdicts(run)
@@ -92,8 +97,10 @@ def supernet_page(run: SupernetRun, key: str, heading: str) -> SupernetPage:
         notes=notes(run),
         curves=curve_figures(run, key),
         curves_caption=_curves_caption(run),
+        shrinking=shrinking_figures(run, key),
+        shrinking_caption=SHRINKING_CAPTION,
         pictures=pictures,
-        keys=operation_keys(run),
+        keys=() if run.per_node else operation_keys(run),
         pictures_caption=_pictures_caption(run, len(pictures)),
         cells=cells,
         cells_note="The texts are no architectures of the space, so the cells are not drawn."
@@ -117,7 +124,7 @@ def supernet_as_plain(page: SupernetPage) -> dict[str, Any]:
         "summary": list(page.summary),
         "verdicts": list(page.verdicts),
         "notes": list(page.notes),
-        "plots": [figure.key for figure in page.curves],
+        "plots": [figure.key for figure in (*page.curves, *page.shrinking)],
         "pictures": [picture.title for picture in page.pictures],
         "cells": [card.arch for card in page.cells],
         "sets": [view.title for view in page.sets],
@@ -165,6 +172,13 @@ def _curves_caption(run: SupernetRun) -> str:
         parts.append(
             "Thick lines are means over searches, up to the last epoch that all have; thin ones are searches."
         )
+    if run.per_node:
+        parts.append(
+            "Accuracies are those of the supernet with what is left of its operators. Entropy: that of a "
+            "node's shares over all operators that enter it, mean over the nodes of a cell. Skip connections "
+            "and convolutions are those that are left."
+        )
+        return " ".join(parts)
     parts.append(
         "Accuracies are those of the supernet with its mixture of operations. Entropy: "
         f"{number(math.log(len(run.operations)), 2)} nats where all {len(run.operations)} operations of an "

@@ -26,6 +26,8 @@ KIND = "supernet search"
 CONFIG = "config.yaml"
 FORMAT = 1
 _SLACK = 1e-3
+TRACE = frozenset(("step", "alive", "physical", "rate", "target", "weight", "cpu_seconds"))
+"""Columns that are shown of a shrinking search."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,25 @@ class TableValue:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A member of a set beside a random architecture with as many weights, both trained alike.
+
+    Attributes:
+        size: ``smallest``, ``middle`` or ``largest`` of the non-dominated members.
+        params: Weights of the member, in millions.
+        test_accuracy: Of the member, in %, NaN where unknown.
+        random_params: Weights of the random one, in millions.
+        random_test_accuracy: Of the random one.
+    """
+
+    size: str
+    params: float
+    test_accuracy: float
+    random_params: float
+    random_test_accuracy: float
+
+
+@dataclass(frozen=True)
 class Result:
     """What the summary says of one search; accuracies in %, NaN where unknown.
 
@@ -104,6 +125,7 @@ class Result:
         random_cost: What training the random networks costs, by formula, as a share of the search's cost.
         table: Name of the table of real trainings; empty where there is none.
         table_values: By metric of that table.
+        pairs: Members of a set that were trained; none for searches that give one architecture.
     """
 
     architecture: str
@@ -117,6 +139,7 @@ class Result:
     random_cost: float
     table: str
     table_values: Mapping[str, TableValue]
+    pairs: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +154,7 @@ class SupernetSearch:
         derived: Whether the search has come to its end.
         result: None while the run is unfinished.
         members: The set that a search left which shrinks; empty where there is none.
+        trace: What every step of such a search did, a column ``[steps]`` each; empty for others.
     """
 
     seed: int
@@ -140,6 +164,7 @@ class SupernetSearch:
     derived: bool
     result: Result | None
     members: tuple[Member, ...] = ()
+    trace: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,6 +190,7 @@ class SupernetRun:
         trainings: Trainings from scratch that are done.
         finished: Whether the run came to its end.
         config: What ``config.yaml`` says.
+        per_node: Whether the shares of a node add up to 1, not those of an edge.
     """
 
     path: Path
@@ -185,6 +211,7 @@ class SupernetRun:
     trainings: int
     finished: bool
     config: Mapping[str, Any] = field(default_factory=dict)
+    per_node: bool = False
 
 
 def is_supernet_directory(path: Path) -> bool:
@@ -245,6 +272,7 @@ def read_supernet(path: Path) -> SupernetRun:
         trainings=_lines(path / "trainings.jsonl"),
         finished=summary is not None,
         config=config.values,
+        per_node=str(recipe.inside("relaxation").values.get("kind", "")).startswith("node_"),
     )
 
 
@@ -278,6 +306,7 @@ def _search(path: Path, seed: int, shape: tuple[int, int, int], result: Result |
         derived=derived is not None or result is not None,
         result=result,
         members=read_members(home / PARETO) if (home / PARETO).is_file() else (),
+        trace=_trace(home / "shrinking.npz"),
     )
 
 
@@ -309,6 +338,23 @@ def _epoch(fields: Fields, kinds: int) -> Epoch:
         seconds=fields.measured("seconds"),
         warnings=fields.texts("warnings") if fields.values.get("warnings") else (),
     )
+
+
+def _trace(file: Path) -> Mapping[str, NDArray[np.float64]]:
+    if not file.is_file():
+        return {}
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            columns = {name: np.asarray(archive[name]).astype(np.float64) for name in archive.files}
+        if not columns.keys() >= TRACE or len({column.shape for column in columns.values()}) != 1:
+            raise ValueError(
+                f"columns {', '.join(columns)}, expected {', '.join(sorted(TRACE))}, equally long"
+            )
+        if columns["step"].ndim != 1:
+            raise ValueError("columns must have one number per step")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{file}: damaged ({first_line(error)}); restore or remove the file") from error
+    return columns
 
 
 def _shares(file: Path, shape: tuple[int, int, int]) -> NDArray[np.float64] | None:
@@ -349,7 +395,25 @@ def _result(entry: Fields) -> Result:
         random=_random(entry.inside("random")),
         random_cost=entry.measured("random_cost"),
         table=table.optional_text("name") or "",
+        pairs=_pairs(entry.inside("set")),
         table_values={name: TableValue(values.measured(name), best.measured(name)) for name in values.values},
+    )
+
+
+def _pairs(fields: Fields) -> tuple[Pair, ...]:
+    trained = fields.values.get("trained", [])
+    if not isinstance(trained, list) or not all(isinstance(entry, dict) for entry in trained):
+        raise fields.bad("trained", "a list of objects")
+    entries = [Fields(fields.file, entry, f"trained.{place}.") for place, entry in enumerate(trained)]
+    return tuple(
+        Pair(
+            entry.text("size"),
+            entry.measured("params"),
+            entry.measured("test_accuracy"),
+            entry.inside("random").measured("params"),
+            entry.inside("random").measured("test_accuracy"),
+        )
+        for entry in entries
     )
 
 

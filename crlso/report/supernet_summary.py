@@ -64,6 +64,8 @@ def summary(run: SupernetRun) -> tuple[str, ...]:
 def verdicts(run: SupernetRun) -> tuple[str, ...]:
     """Whether the derived networks beat random ones, said only as far as the searches allow."""
     derived, random_mean, random_best = outcomes(run)
+    if any(search.result is not None and search.result.pairs for search in run.searches):
+        return set_verdicts(run)
     if not np.isfinite(derived).any():
         return ()
     several = int(np.isfinite(derived).sum()) > 1
@@ -90,6 +92,31 @@ def verdicts(run: SupernetRun) -> tuple[str, ...]:
     return tuple(out)
 
 
+def set_verdicts(run: SupernetRun) -> tuple[str, ...]:
+    """Whether members of the sets beat random architectures of as many weights."""
+    kept = [float(sum(member.non_dominated for member in search.members)) for search in run.searches]
+    several = len(kept) > 1
+    out = [
+        f"{'The sets have' if several else 'The set has'} {mean_text(np.array(kept), 1, '')} non-dominated"
+        f" members{' on average' if several else ''}."
+    ]
+    sizes = dict.fromkeys(pair.size for s in run.searches if s.result is not None for pair in s.result.pairs)
+    for size in sizes:
+        found = [
+            next((pair for pair in (s.result.pairs if s.result else ()) if pair.size == size), None)
+            for s in run.searches
+        ]
+        own = np.array([np.nan if pair is None else pair.test_accuracy for pair in found])
+        random = np.array([np.nan if pair is None else pair.random_test_accuracy for pair in found])
+        params = np.array([np.nan if pair is None else pair.params for pair in found])
+        out.append(
+            f"The {size} one{'s have' if several else ' has'} {mean_text(params, 3, 'M')} weights and a test"
+            f" accuracy of {mean_text(own)} ({run.metric})."
+        )
+        out.append(_against(own, random, "random networks of as many weights, trained alike"))
+    return tuple(out)
+
+
 def notes(run: SupernetRun) -> tuple[str, ...]:
     """What is missing, unfinished, or collapsed."""
     out = []
@@ -104,7 +131,7 @@ def notes(run: SupernetRun) -> tuple[str, ...]:
     for search in run.searches:
         out += _search_notes(run, search)
     trained = [search for search in run.searches if search.result is not None]
-    if trained and not any(search.result and search.result.trained for search in trained):
+    if trained and not any(s.result and (s.result.trained or s.result.pairs) for s in trained):
         out.append("The derived networks were not trained, so their accuracy is not known.")
     return tuple(out)
 
@@ -251,7 +278,7 @@ def _collapse(run: SupernetRun, search: SupernetSearch) -> tuple[str, ...]:
     if not search.epochs:
         return ()
     last = search.epochs[-1]
-    if last.warnings or last.skips[0] <= run.skip_limit:
+    if last.warnings or run.per_node or last.skips[0] <= run.skip_limit:
         return last.warnings
     skips = count(last.skips[0], "skip connection")
     return (f"{skips} in the {kind_name(run.kinds[0])}, more than {run.skip_limit}: it looks collapsed",)

@@ -85,7 +85,7 @@ class FreeTopologySpace:
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """(source, target) of every edge of a cell, by target; states 0 and 1 are inputs, 2, 3, ... the nodes.
+        """(source, target) of every edge of a cell, by target; states 0 and 1 are inputs, then come nodes.
 
         A code is ``[cells, edges, operations]`` in that order.
         """

@@ -97,8 +97,21 @@ def flops(
     Raises:
         UserError: As :func:`parameters`.
     """
+    check_numbers(classes=classes, inputs=inputs)
+    size = pixels if isinstance(pixels, tuple) else (pixels, pixels)
+    stack = places(channels, space.cells, stem=stem, size=size)
+    bits = _bits(space, codes)
+    around = stem_work(channels, size, inputs, stem) + (NODES * stack[-1].channels + 1) * classes
     used = space.used(codes)
-    return _work(space, codes, used, channels, classes, pixels, inputs, stem) / 1e6
+    total = np.full(len(bits), around, dtype=np.int64)
+    for cell, place in enumerate(stack):
+        c = place.channels
+        quadratic, linear, _ = np.moveaxis(_factors(space, place), -1, 0)
+        own = (bits[:, cell] * (quadratic * c * c + linear * c)).sum(axis=(1, 2)) * _area(place.output_size)
+        for taken, given in zip(_taken(space, bits[:, cell]), (place.older, place.previous), strict=True):
+            own += taken * given * c * _area(place.size)
+        total += used[:, cell] * own
+    return total / 1e6
 
 
 def supernet_parameters(
@@ -139,9 +152,16 @@ def supernet_flops(
     Raises:
         UserError: As :func:`parameters`.
     """
-    everything = _everything(space)
-    used = space.used(everything)
-    return int(_work(space, everything, used, channels, classes, pixels, inputs, stem)[0])
+    millions = flops(
+        space,
+        _everything(space),
+        channels=channels,
+        classes=classes,
+        pixels=pixels,
+        inputs=inputs,
+        stem=stem,
+    )
+    return round(float(millions[0]) * 1e6)
 
 
 def _everything(space: FreeTopologySpace) -> NDArray[np.int16]:
@@ -201,33 +221,6 @@ def _weights(
 def _around_weights(stack: list[Place], channels: int, classes: int, inputs: int, stem: Stem) -> int:
     """Of stem and classifier."""
     return stem_weights(channels, inputs, stem) + (NODES * stack[-1].channels + 1) * classes
-
-
-def _work(
-    space: FreeTopologySpace,
-    codes: ArrayLike,
-    used: NDArray[np.bool_],
-    channels: int,
-    classes: int,
-    pixels: int | tuple[int, int],
-    inputs: int,
-    stem: Stem,
-) -> NDArray[np.int64]:
-    """``[n]`` multiply-accumulate operations; cells that are not ``used`` ``[n, cells]`` do nothing."""
-    check_numbers(classes=classes, inputs=inputs)
-    size = pixels if isinstance(pixels, tuple) else (pixels, pixels)
-    stack = places(channels, space.cells, stem=stem, size=size)
-    bits = _bits(space, codes)
-    around = stem_work(channels, size, inputs, stem) + (NODES * stack[-1].channels + 1) * classes
-    total = np.full(len(bits), around, dtype=np.int64)
-    for cell, place in enumerate(stack):
-        c = place.channels
-        quadratic, linear, _ = np.moveaxis(_factors(space, place), -1, 0)
-        own = (bits[:, cell] * (quadratic * c * c + linear * c)).sum(axis=(1, 2)) * _area(place.output_size)
-        for taken, given in zip(_taken(space, bits[:, cell]), (place.older, place.previous), strict=True):
-            own += taken * given * c * _area(place.size)
-        total += used[:, cell] * own
-    return total
 
 
 def _area(size: tuple[int, int]) -> int:

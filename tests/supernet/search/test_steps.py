@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.recipe import recipe_names
+from supernet.recipe import load_recipe, recipe_names
 from supernet.relaxation import Gumbel
 from supernet.search import Search
 from tests.supernet.dispatch import NoWaiting, WouldWaitError
@@ -19,9 +19,9 @@ from tests.supernet.relaxed.ways import WAYS, merged
 from tests.supernet.search.small import images, search, split
 
 KINDS = ("single_level", "first_order", "second_order", "second_order_exact", "mixed_level")
-# Every recipe that there is, and every part that a recipe can have.
+# Every recipe with shares per edge (test_shrinking.py has the others), and every part that one can have.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name in recipe_names()},
+    **{name: (name, {}) for name in recipe_names() if not load_recipe(name).relaxation.per_node},
     **{kind: ("darts_1st", {"update.kind": kind, "relaxation.kind": "gumbel"}) for kind in KINDS},
     "hard": ("darts_2nd", {"relaxation.kind": "gdas"}),
     "half": ("darts_2nd", {"precision": "bf16-mixed"}),
@@ -114,11 +114,14 @@ def test_a_step_needs_nothing_of_the_host(monkeypatch: pytest.MonkeyPatch, space
     monkeypatch.setattr(Search, "_strengths_now", lambda search: None)
     found = made(method, space=space, processes=OnMeta(), augmentation="none")
     descents: list[Sequence[Tensor]] = []
-    monkeypatch.setattr(found, "_descend", descents.append)
+    monkeypatch.setattr(found._model, "descend", descents.append)
     monkeypatch.setattr(found._architecture, "step", lambda: None)
-    monkeypatch.setattr(found._problem, "draw", lambda generator: None)
+    problem = found._model.problem
+    monkeypatch.setattr(problem, "draw", lambda generator, rule: None)
     if isinstance(found.relaxation, Gumbel):
-        found._problem.noise = torch.empty_like(found.alpha.detach())
+        problem.noise = torch.empty_like(found.alpha.detach())
+    if method == "na_darts":
+        problem.rule_noise = found._rule.noise(found.alpha.shape, None, found.alpha.device)
     found._begin_epoch()  # with one copy: its order of the images
     monkeypatch.setattr(found, "_begin_epoch", lambda: None)
     with NoWaiting("meta"):
