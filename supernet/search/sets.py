@@ -96,7 +96,8 @@ def pairs_of(members: Sequence[Member], family: NetworkFamily, *, seed: int) -> 
     if not kept:
         return ()
     assert isinstance(family.space, FreeTopologySpace)  # no other space has sets
-    chosen = dict(zip(SIZES, (kept[0], kept[len(kept) // 2], kept[-1]), strict=True))
+    # Of two in the middle the smaller one, as supernet.pareto chooses members by size.
+    chosen = dict(zip(SIZES, (kept[0], kept[(len(kept) - 1) // 2], kept[-1]), strict=True))
     if len(kept) < len(SIZES):
         del chosen["middle"]
     if len(kept) < 2:

@@ -15,6 +15,7 @@ from crlso.spaces import FreeTopologySpace
 from supernet.networks import DARTSSizes, ImageTask
 from supernet.networks.free_family import FreeTopologyFamily
 from supernet.pareto import Member
+from supernet.pareto.selection import choose
 from supernet.search.sets import SIZES, members_of, pairs_of, set_entry, to_verify
 from supernet.search.shrinking import Noted
 
@@ -105,6 +106,7 @@ def members(kept: Sequence[bool]) -> list[Member]:
     ("kept", "expected"),
     [
         # Numbers of members, from the largest to the smallest: the smallest comes first.
+        ((True, True, True, True), {"smallest": 3, "middle": 2, "largest": 0}),
         ((True, True, True, False), {"smallest": 2, "middle": 1, "largest": 0}),
         ((True, True, False, True), {"smallest": 3, "middle": 1, "largest": 0}),
         ((False, True, True, False), {"smallest": 2, "largest": 1}),
@@ -116,6 +118,8 @@ def test_the_smallest_the_middle_and_the_largest(kept: tuple[bool, ...], expecte
     given = members(kept)
     pairs = pairs_of(given, FAMILY, seed=1)
     assert {pair.size: pair.member for pair in pairs} == expected
+    if expected:
+        assert tuple(expected.values()) == choose(given, tuple(expected), "here")
     assert [pair.size for pair in pairs] == [size for size in SIZES if size in expected]
     for pair in pairs:
         member = given[pair.member]
