@@ -35,11 +35,20 @@ class SpaceSettings:
     operations: tuple[str, ...] = ()
 
     def build(self, cells: int) -> SearchSpace:
-        """The space; ``cells`` counts for free topologies."""
+        """The space; ``cells`` counts for free topologies.
+
+        Raises:
+            UserError: An unknown space or operation, or operations of another space than free topologies.
+        """
         from crlso.spaces import FreeTopologySpace, get_space
 
         built_in = get_space(self.name)
         if not isinstance(built_in, FreeTopologySpace):
+            if self.operations:
+                raise UserError(
+                    f"space.operations can be chosen for free topologies (space.name fxdarts), not for"
+                    f" {self.name}"
+                )
             return built_in
         operations = self.operations or built_in.operations
         name = f"{self.name}_{cells}x{len(operations)}"
@@ -236,8 +245,11 @@ class ShrinkingSettings:
         for name, least in (("patience", 1), ("every", 1), ("ladder", 0), ("verify_epochs", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"shrinking.{name} must be {least} or more, got {getattr(self, name)}")
-        if self.stop_operators < 0 or self.stop_sparsity < 0:
-            raise UserError("shrinking.stop_operators and shrinking.stop_sparsity must be 0 or more")
+        if self.up < 1:
+            raise UserError(f"shrinking.up must be 1 or more, got {self.up}")
+        if self.down > 1:
+            raise UserError(f"shrinking.down must be 1 or less, got {self.down}")
+        _not_negative("shrinking.", stop_operators=self.stop_operators, stop_sparsity=self.stop_sparsity)
 
     def build(self, objective: Objective) -> Controller:
         """What steers the objective's weights."""
@@ -269,8 +281,9 @@ class DistillationSettings:
 
     def __post_init__(self) -> None:
         _positive("distillation", ratio=self.ratio)
-        if not self.stages or min(self.stages) < 0 or not sum(self.stages) > 0:
-            raise UserError(f"distillation.stages must be weights of 0 or more, got {self.stages}")
+        fine = all(math.isfinite(weight) and weight >= 0 for weight in self.stages)
+        if not fine or not sum(self.stages) > 0:
+            raise UserError(f"distillation.stages must be weights of 0 or more, not all 0, got {self.stages}")
 
 
 @dataclass(frozen=True)
@@ -367,19 +380,20 @@ class SearchSettings:
             learning_rate=self.learning_rate,
             architecture_learning_rate=self.architecture_learning_rate,
         )
-        for name in (
-            "final_learning_rate",
-            "weight_decay",
-            "clip",
-            "architecture_weight_decay",
-            "architecture_clip",
-            "architecture_scale",
-            "warmup_epochs",
-            "curvature_every",
-            "skip_limit",
-        ):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        _not_negative(
+            "",
+            final_learning_rate=self.final_learning_rate,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            architecture_weight_decay=self.architecture_weight_decay,
+            architecture_clip=self.architecture_clip,
+            architecture_scale=self.architecture_scale,
+            warmup_epochs=self.warmup_epochs,
+            curvature_every=self.curvature_every,
+            skip_limit=self.skip_limit,
+        )
+        if not math.isfinite(self.architecture_start):
+            raise UserError(f"architecture_start must be a number, got {self.architecture_start}")
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum must lie in [0, 1), got {self.momentum}")
         for name, betas in (("betas", self.betas), ("architecture_betas", self.architecture_betas)):
@@ -401,3 +415,9 @@ def _positive(part: str, **values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise UserError(f"{part}.{name} must be a positive number, got {value}")
+
+
+def _not_negative(prefix: str, **values: float) -> None:
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise UserError(f"{prefix}{name} must be 0 or more, got {value}")

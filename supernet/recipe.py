@@ -141,10 +141,13 @@ def load_recipe(text: str, *, preset: str = "published", changes: Mapping[str, A
         raise UnknownNameError("preset", preset, PRESETS)
     name, data = _read(text)
     sections = _sections(f"recipe {name}", data, (*PARTS, *_TEXTS, *PRESETS))
-    preset_sections = _sections(f"recipe {name}, {preset}", data.get(preset) or {}, tuple(PARTS))
+    # All of them are looked at: a mistake should not wait for its preset.
+    by_preset = {
+        each: _sections(f"recipe {name}, {each}", data.get(each, {}), tuple(PARTS)) for each in PRESETS
+    }
     general, said = PRESETS[preset], sections["search"]
     sections["search"] = {**general, **said} if _is_file(text) else {**said, **general}
-    for part, section in preset_sections.items():
+    for part, section in by_preset[preset].items():
         sections[part] |= section
     for key, value in (changes or {}).items():
         part, dot, own = key.rpartition(".")

@@ -86,7 +86,8 @@ def to_verify(noted: Sequence[Noted], *, epochs: int, seed: int) -> list[Trainin
 def pairs_of(members: Sequence[Member], family: NetworkFamily, *, seed: int) -> tuple[Pair, ...]:
     """The smallest, the middle and the largest of the non-dominated members, each beside a random one.
 
-    With one or two non-dominated members there are as many pairs.
+    With one non-dominated member that is the smallest, with two they are the smallest and the largest. A
+    random one is the member itself where no other has as many weights, such as one of all operators.
     """
     kept = sorted(
         (number for number, member in enumerate(members) if member.non_dominated),
@@ -95,14 +96,19 @@ def pairs_of(members: Sequence[Member], family: NetworkFamily, *, seed: int) -> 
     if not kept:
         return ()
     assert isinstance(family.space, FreeTopologySpace)  # no other space has sets
-    chosen = dict(zip(SIZES, (kept[0], kept[len(kept) // 2], kept[-1]), strict=True))
-    pairs: dict[int, Pair] = {}
-    for place, (size, number) in enumerate(chosen.items()):
-        rng = np.random.default_rng([seed, streams.BASELINE, place])
+    # Of two in the middle the smaller one, as supernet.pareto chooses members by size.
+    chosen = dict(zip(SIZES, (kept[0], kept[(len(kept) - 1) // 2], kept[-1]), strict=True))
+    if len(kept) < len(SIZES):
+        del chosen["middle"]
+    if len(kept) < 2:
+        del chosen["largest"]
+    pairs: list[Pair] = []
+    for size, number in chosen.items():
+        rng = np.random.default_rng([seed, streams.BASELINE, SIZES.index(size)])
         alike = random_alike(family.space, family.parameters, members[number].params * 1e6, rng)
         text = family.space.format(alike.code)
-        pairs.setdefault(number, Pair(size, number, members[number].architecture, text))
-    return tuple(pairs.values())
+        pairs.append(Pair(size, number, members[number].architecture, text))
+    return tuple(pairs)
 
 
 def set_entry(

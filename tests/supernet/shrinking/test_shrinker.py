@@ -235,15 +235,15 @@ def test_a_step_on_the_meta_device() -> None:
         shrinker.step(torch.empty(SHAPE, device="meta"))
 
 
-def test_a_descent_leaves_one_operator_per_node() -> None:
+def test_a_descent_leaves_the_best_operator_of_each_node() -> None:
     """SNPS with a task that prefers some operators: these are left, and the sparsity is the known one."""
-    objective = LogSum(1e-2, 0.1)
-    shrinker = Shrinker(EDGES, SHAPE, 0.01, SNPSController(objective))
+    objective = LogSum(0.1, 0.1)
+    shrinker = Shrinker(EDGES, SHAPE, 0.01, SNPSController(objective, Pace(target=0.5)))
     relaxation = Masked(NodeReLU(EDGES), shrinker.alive)
     alpha = nn.Parameter(torch.full(SHAPE, 2.0))
-    optimizer = torch.optim.SGD([alpha], lr=0.2)
+    optimizer = torch.optim.SGD([alpha], lr=1.0)
     costs = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
-    for _ in range(600):
+    for _ in range(300):
         optimizer.zero_grad()
         shares = relaxation.shares(alpha, None)
         objective((costs * shares).sum(), shares).backward()
@@ -255,8 +255,8 @@ def test_a_descent_leaves_one_operator_per_node() -> None:
         for rows in NODES:
             assert left[kind, rows].reshape(-1).argmax() == costs[kind, rows].reshape(-1).argmin()
     with torch.no_grad():
-        # 8 nodes of one operator each; 125.8 for 32.
-        assert sparsity(relaxation.shares(alpha, None)).item() == pytest.approx(8 * np.log(51), rel=1e-5)
+        # 8 nodes of one operator each; the published 125.8 is for 32.
+        assert sparsity(relaxation.shares(alpha, None)).item() == pytest.approx(125.8 / 4, abs=0.02)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 1 / 15, 0.2, float("nan")])
