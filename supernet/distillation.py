@@ -41,11 +41,14 @@ class Distilled(nn.Module):
     Attributes:
         supernet: What it is made of.
         projections: The 1x1 convolutions, by stage.
+        weights: ``[stages]`` of the distances, ``ratio`` included.
 
     Raises:
         UserError: The teacher does not take the images, or the numbers of stages, of the teacher's features
             and of weights differ.
     """
+
+    weights: Tensor
 
     def __init__(
         self,
@@ -70,7 +73,8 @@ class Distilled(nn.Module):
         )
         initialise(self.projections, generator)
         self._teacher = teacher
-        self._weights = tuple(ratio * weight for weight in stages)
+        weights = ratio * torch.tensor(stages, dtype=torch.float64)
+        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``[n, classes]`` and the weighted distance, a number.
@@ -81,13 +85,9 @@ class Distilled(nn.Module):
         """
         logits, features = self.supernet.outputs(images, mixing)
         targets = self._teacher(images)
-        distances = [
-            weight * self._distance(projection, feature, target)
-            for weight, projection, feature, target in zip(
-                self._weights, self.projections, features, targets, strict=True
-            )
-        ]
-        return logits, torch.stack(distances).sum()
+        pairs = zip(self.projections, features, targets, strict=True)
+        distances = torch.stack([self._distance(*pair) for pair in pairs])
+        return logits, (self.weights.to(distances.dtype) * distances).sum()
 
     def _distance(self, projection: nn.Module, feature: Tensor, target: Tensor) -> Tensor:
         feature, target = _as_small(feature, target)

@@ -31,7 +31,7 @@ _UNREADABLE: Final = (
     RuntimeError,
     EOFError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
 )
