@@ -89,6 +89,12 @@ class DARTSSizes:
         ends = (self.cells // 3 - 1, 2 * self.cells // 3 - 1, self.cells - 1)
         return tuple(end for end in ends if end >= 0)
 
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Of what comes out of the cells at :attr:`stage_ends`."""
+        stack = self.places((1, 1))
+        return tuple(NODES * stack[end].channels for end in self.stage_ends)
+
 
 @final
 class DARTSCell(nn.Module):

@@ -6,12 +6,24 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from supernet.networks.normalisation import Statistics
+
 
 class Supernet(nn.Module, ABC):
     """Images and mixing shares to logits: a pure function of its weights and arguments, without buffers.
 
     Architecture weights are not part of it: a relaxation turns them into shares.
+
+    Attributes:
+        statistics: Where its normalisations take mean and variance from.
     """
+
+    statistics: Statistics
+
+    @property
+    @abstractmethod
+    def feature_channels(self) -> tuple[int, ...]:
+        """Of the feature maps that :meth:`outputs` gives."""
 
     @abstractmethod
     def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

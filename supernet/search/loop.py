@@ -34,7 +34,7 @@ from supernet.search.record import EpochRecord
 from supernet.search.replay import Replayed
 from supernet.search.shrinking import Shrinking
 from supernet.search.state import STATE_FORMAT, check_same, check_shapes
-from supernet.teachers import load_teacher
+from supernet.teachers import Teacher, load_teacher
 from supernet.update_rules import Batch, virtual_step
 
 
@@ -100,7 +100,7 @@ class Search:
             alpha=self.alpha,
             relaxation=self.relaxation,
             objective=self._objective,
-            teacher=load_teacher(taught) if taught else None,
+            teacher=self._teacher(splits) if taught else None,
             operators=None if self.shrinking is None else self.shrinking.operators,
         )
         self._forget_graphs()
@@ -115,6 +115,12 @@ class Search:
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)
         """Of the epoch so far: training loss, training accuracy, and 1 + the first step that went wrong."""
         self._clock = Clock()
+
+    def _teacher(self, splits: Splits) -> Teacher:
+        """What the supernet imitates, prepared for these images."""
+        teacher = load_teacher(self.recipe.distillation.teacher)
+        prepared = teacher.seeing(self.family.task, splits.mean, splits.deviation)
+        return prepared.to(device=self.processes.device, dtype=self.processes.dtype)
 
     def _build_architecture(self) -> None:
         """Architecture weights and what is done with them."""

@@ -21,7 +21,12 @@ class SmoothSupernet(Supernet):
         self.stem = nn.Conv2d(2, 4, 3, padding=1)
         self.convolutions = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(4))
         self.normalisation = BatchStatistics(4, statistics)
+        self.statistics = self.normalisation.statistics
         self.classifier = nn.Linear(4, 5)
+
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        return 4, 4
 
     def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         x = self.stem(images)

@@ -69,6 +69,11 @@ class DARTSSupernet(Supernet):
     def _cell(self, place: Place) -> nn.Module:
         """A cell: outputs of the two cells before and its kind's shares to its output."""
 
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """See the base class."""
+        return self.sizes.stage_channels
+
     def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See the base class; ``mixing`` is ``[2, 14, 8]``, stages end as the sizes say."""
         older, previous = self.stem(images)

@@ -65,6 +65,11 @@ class EdgeCellSupernet(Supernet):
     def _cell(self, channels: int) -> nn.Module:
         """A cell: features and shares ``[edges, operations]`` to features of the same shape."""
 
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """See the base class."""
+        return self.skeleton.widths
+
     def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See the base class; ``mixing`` is ``[1, edges, operations]``."""
         features = self.stem(images)

@@ -94,6 +94,11 @@ class FreeSupernet(Supernet):
     def layout(self) -> Layout:
         """What its weights are of those of the reference path."""
 
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """See the base class."""
+        return self.sizes.stage_channels
+
     def outputs(self, images: Tensor, mixing: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See the base class; ``mixing`` is ``[cells, 14, operations]``, stages end as the sizes say."""
         older, previous = self.stem(images)
