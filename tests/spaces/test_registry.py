@@ -82,7 +82,7 @@ def test_declared_separator(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is a mapping with a field 'space' (one of edge_cell, chain, nasbench201"),
+        ("", "is a mapping with a field 'space' (one of edge_cell, chain, free_topology, nasbench201"),
         ("- a\n", "is a mapping"),
         ("name: x\n", "needs a field 'space': one of edge_cell"),
         ("space: [", "is not valid YAML"),
@@ -132,9 +132,29 @@ def test_missing_and_unreadable_files(tmp_path):
         get_space("nasbench301")
 
 
+class Undeclared:
+    """A space of a plug-in."""
+
+    name = "own"
+
+
+def test_a_declared_free_topology(tmp_path):
+    content = "space: free_topology\nname: snps\ncells: 3\nnodes: 4\noperations: [conv, skip_connect]\n"
+    space = get_space(write(tmp_path, content))
+    assert isinstance(space, FreeTopologySpace)
+    assert len(space.cardinalities) == 3 * 14 * 2
+    again = space_from_dict(space_to_dict(space))
+    assert again.cardinalities == space.cardinalities
+    assert space_to_dict(get_space("fxdarts")) == {"space": "fxdarts"}
+    with pytest.raises(UserError, match="cells"):
+        get_space(write(tmp_path, content.replace("cells: 3", "cells: 0")))
+    with pytest.raises(UserError, match="built-in space"):
+        get_space(write(tmp_path, content.replace("snps", "fxdarts")))
+
+
 def test_what_can_not_be_written_down():
     with pytest.raises(UserError, match="cannot be written down"):
-        space_to_dict(FreeTopologySpace("own", cells=1, nodes=1))
+        space_to_dict(Undeclared())
     with pytest.raises(UserError, match="write down the whole space 'toy64'"):
         space_to_dict(Subset(get_space("toy64"), [[0, 0, 0]]))
     with pytest.raises(UserError, match="that is a built-in space"):
