@@ -139,6 +139,10 @@ def search(
         )
         if not summary:  # a helping process of several
             return
+        if any(entry["set"] is not None for entry in summary["searches"]):
+            from crlso.report.supernet_sets import write_pictures
+
+            write_pictures(out)
         if json:
             print_json(summary)
         else:

@@ -6,15 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
 from crlso.report import svg
 from crlso.report.palette import DEAD, GRID, INK, METHOD_COLORS, MUTED
-from crlso.report.supernet_reading import SupernetRun, SupernetSearch
+from crlso.report.supernet_reading import SupernetRun, SupernetSearch, read_supernet
 from crlso.report.tables import Table, TableCell, TableRow
 from crlso.report.text import count, number, short, with_unit
+from crlso.runs.files import write_aside
 from crlso.runs.pareto import Member
 
 WIDTH, HEIGHT = 460.0, 300.0
@@ -43,6 +45,26 @@ def set_views(run: SupernetRun) -> tuple[SetView, ...]:
     verified = [member for search in sets for member in search.members if _is_verified(member)]
     axes = _Axes.around(verified) if verified else None
     return tuple(_view(search, axes) for search in sets)
+
+
+def write_pictures(path: Path) -> None:
+    """Each set's picture, as ``pareto.svg`` beside its ``pareto.csv``; of members that are verified.
+
+    Args:
+        path: A directory of `crlso supernet search`.
+
+    Raises:
+        RunError: A damaged file, or the disk is full or read-only.
+    """
+    run = read_supernet(path)
+    views = set_views(run)
+    sets = [search for search in run.searches if search.members]
+    for search, view in zip(sets, views, strict=True):
+        if view.svg is not None:
+            # In a file of its own an SVG says what it is.
+            text = view.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+            with write_aside(path / "seeds" / str(search.seed) / "pareto.svg", "w") as file:
+                file.write(f"{text}\n")
 
 
 def _view(search: SupernetSearch, axes: _Axes | None) -> SetView:

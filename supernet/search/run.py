@@ -172,7 +172,7 @@ def run_search(
                     random, share = NO_RANDOM
                 else:
                     random, share = _random(plan, settings, family, splits, seed=seed)
-                pairs = pairs_of(members, family, seed=seed)
+                pairs = pairs_of(members, family, seed=seed) if trainer else ()
                 found.append(
                     Found(seed, one.architecture, random, share, one.records, members, pairs, one.trace)
                 )

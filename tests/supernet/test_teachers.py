@@ -1,4 +1,4 @@
-"""Teachers from the disk: a network of one's own, one that was trained here, and everything that can be wrong."""
+"""Teachers from the disk: a network of one's own, one that was trained here, and all that can be wrong."""
 
 from __future__ import annotations
 
