@@ -1,19 +1,21 @@
-"""Teachers from the disk: a network of one's own, one that was trained here, and everything that can be wrong."""
+"""Teachers from the disk: a network of one's own, one that was trained here, all that can be wrong."""
 
 from __future__ import annotations
 
-import json
+import importlib
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from torch import Tensor, nn
 
 from crlso.errors import UserError
-from crlso.spaces import get_space
+from crlso.protocols import SearchSpace
+from crlso.spaces import FreeTopologySpace, get_space
 from supernet.networks import DARTSSizes, ImageTask, family_of
 from supernet.teachers import load_teacher
 from supernet.train.loading import Blueprint, load_network, write_blueprint, write_network
@@ -80,8 +82,6 @@ def declared(folder: Path, **changes: Any) -> str:
 
 
 def made(folder: Path, width: int = 4) -> nn.Module:
-    import importlib
-
     torch.manual_seed(0)
     network: nn.Module = importlib.import_module("teaching_of_ones_own").small(width=width)
     network(torch.randn(32, 2, 7, 7))  # gives it running averages
@@ -147,35 +147,30 @@ def test_a_network_that_was_trained_here_is_a_teacher(tmp_path: Path) -> None:
     )
 
 
-def written(folder: Path, space_name: str, code: Any) -> Path:
+def written(folder: Path, space: SearchSpace, code: Any, cells: int) -> Path:
     """A network with weights that mean nothing, as a training leaves it."""
-    space = get_space(space_name)
-    cells = 8 if space_name == "fxdarts" else 5
     sizes = DARTSSizes(channels=2, cells=cells)
     network = family_of(space, TASK, sizes).network(code)
     write_network(folder, network)
     write_blueprint(
         folder, Blueprint(space, space.format(code), sizes, TASK, (100.0, 90.0), (30.0, 20.0), "none")
     )
-    json.loads((folder / "network.json").read_text())
     return folder
 
 
 def test_feature_points_are_known_by_class(tmp_path: Path) -> None:
-    import numpy as np
-
     darts = get_space("darts")
     code = np.zeros(len(darts.cardinalities), dtype=np.int64)
-    assert load_teacher(str(written(tmp_path, "darts", code))).features == ("cells.0", "cells.2", "cells.4")
+    assert load_teacher(str(written(tmp_path, darts, code, 5))).features == ("cells.0", "cells.2", "cells.4")
 
-    free = get_space("fxdarts")
+    free = FreeTopologySpace("skips", cells=8, nodes=4, operations=["skip_connect"])
     full = np.ones(len(free.cardinalities), dtype=np.int8)
-    assert load_teacher(str(written(tmp_path, "fxdarts", full))).features == ("cells.1", "cells.4", "cells.7")
+    assert load_teacher(str(written(tmp_path, free, full, 8))).features == ("cells.1", "cells.4", "cells.7")
     # Nothing uses cell 4 where cell 5 takes no previous and cell 6 no older one.
     dead = full.reshape(8, 14, -1).copy()
-    dead[5, [edge for edge, (source, _) in enumerate(free.edges) if source == 1]] = 0  # type: ignore[attr-defined]
-    dead[6, [edge for edge, (source, _) in enumerate(free.edges) if source == 0]] = 0  # type: ignore[attr-defined]
-    assert load_teacher(str(written(tmp_path, "fxdarts", dead.reshape(-1)))).features == (
+    dead[5, [edge for edge, (source, _) in enumerate(free.edges) if source == 1]] = 0
+    dead[6, [edge for edge, (source, _) in enumerate(free.edges) if source == 0]] = 0
+    assert load_teacher(str(written(tmp_path, free, dead.reshape(-1), 8))).features == (
         "cells.1",
         "cells.3",
         "cells.7",
