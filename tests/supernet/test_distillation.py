@@ -327,3 +327,25 @@ def test_a_teacher_of_other_images_is_refused(trained: Path) -> None:
         UserError, match="is for images of 1 channels, 6x6 pixels, 4 classes, but the data has"
     ):
         taught(folder)
+
+
+def test_a_shrunk_model_has_the_same_losses_and_projections(trained: Path) -> None:
+    found = taught(trained, precision="64-true")
+    found.run_step()
+    left = np.ones(len(SPACE.cardinalities), dtype=np.int8).reshape(3, 14, 2)
+    left[0, 5:, 1] = left[1, :4, 0] = left[2, 3:, 1] = 0
+    mixing = found.shares * torch.from_numpy(left)
+    images = torch.randn(6, 1, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    large = found._model
+    small = large.shrunk(left.reshape(-1))
+    for one, two in zip(
+        small.problem.network(images, mixing), large.problem.network(images, mixing), strict=True
+    ):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+    projections = [name for name in small.named() if name.startswith("projections.")]
+    assert len(projections) == 3
+    for name in projections:
+        old, new = large.named()[name], small.named()[name]
+        assert torch.equal(new, old)
+        for key, value in large.optimizer.state[old].items():
+            assert torch.equal(small.optimizer.state[new][key], value)
