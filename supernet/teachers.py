@@ -90,7 +90,8 @@ class Teacher:
 
     def _keeper(self, feature: str) -> Any:
         def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            self._seen[feature] = output
+            # What follows may change it in place, as ReLUs of many published networks do.
+            self._seen[feature] = output.clone() if isinstance(output, Tensor) else output
 
         return keep
 
@@ -282,7 +283,7 @@ def _made(file: Path, factory: object, arguments: object) -> nn.Module:
         raise UserError(f"teacher {file}: arguments must be a mapping by name, got {arguments!r}")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise UserError(
             f"teacher {file}: can not import {module_name!r} ({_first_line(error)}); install it, or add its"
             " folder to PYTHONPATH"
@@ -296,9 +297,14 @@ def _made(file: Path, factory: object, arguments: object) -> nn.Module:
     if not callable(known[function_name]):
         raise UserError(f"teacher {file}: {factory} is no function")
     try:
-        network = known[function_name](**arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"teacher {file}: {factory} refuses its arguments: {_first_line(error)}") from error
+        # The same first weights in every process and after a resumption, where there is no file of them.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = known[function_name](**arguments)
+    except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, OSError) as error:
+        raise UserError(
+            f"teacher {file}: {factory} fails with these arguments: {_first_line(error)}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise UserError(
             f"teacher {file}: {factory} must return a torch.nn.Module, got a {type(network).__name__}"

@@ -62,7 +62,7 @@ def write_pictures(path: Path) -> None:
     for search, view in zip(sets, views, strict=True):
         if view.svg is not None:
             # In a file of its own an SVG says what it is.
-            text = view.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+            text = str(view.svg).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
             with write_aside(path / "seeds" / str(search.seed) / "pareto.svg", "w") as file:
                 file.write(f"{text}\n")
 

@@ -197,8 +197,11 @@ def test_feature_points_are_known_by_class(tmp_path: Path) -> None:
         ({"factory": "teaching_of_ones_own:smal"}, "has no 'smal'; near: small"),
         ({"factory": "teaching_of_ones_own:number"}, "is no function"),
         ({"factory": "teaching_of_ones_own:nothing", "arguments": None}, "must return a torch.nn.Module"),
-        ({"factory": "teaching_of_ones_own:refusing", "arguments": None}, "refuses its arguments: not today"),
-        ({"arguments": {"widths": 4}}, "refuses its arguments: .*'widths'"),
+        (
+            {"factory": "teaching_of_ones_own:refusing", "arguments": None},
+            "fails with these arguments: not today",
+        ),
+        ({"arguments": {"widths": 4}}, "fails with these arguments: .*'widths'"),
         ({"arguments": [4]}, "arguments must be a mapping by name"),
         ({"weights": "none.pt"}, "there is no file of weights .*none.pt"),
         ({"weights": "teacher.yaml"}, "is no file of tensors"),

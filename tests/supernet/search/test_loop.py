@@ -54,7 +54,9 @@ def same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
-@pytest.mark.parametrize("recipe", ["darts_1st", "darts_2nd", "darts_2nd_exact", "milenas", "gdas", "na_darts"])
+@pytest.mark.parametrize(
+    "recipe", ["darts_1st", "darts_2nd", "darts_2nd_exact", "milenas", "gdas", "na_darts"]
+)
 def test_a_resumed_search_equals_an_uninterrupted_one(recipe: str) -> None:
     whole = everything(finish(search(recipe)))
     for stop in (1, 3, 4):
