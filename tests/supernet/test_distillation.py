@@ -332,7 +332,7 @@ def test_a_teacher_of_other_images_is_refused(trained: Path) -> None:
 def test_a_shrunk_model_has_the_same_losses_and_projections(trained: Path) -> None:
     found = taught(trained, precision="64-true")
     found.run_step()
-    left = np.ones(len(SPACE.cardinalities), dtype=np.int8).reshape(3, 14, 2)
+    left = np.ones(len(SPACE.cardinalities), dtype=np.int16).reshape(3, 14, 2)
     left[0, 5:, 1] = left[1, :4, 0] = left[2, 3:, 1] = 0
     mixing = found.shares * torch.from_numpy(left)
     images = torch.randn(6, 1, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
