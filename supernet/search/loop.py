@@ -86,6 +86,7 @@ class Search:
         self._rule = recipe.update.build()
         self._build_architecture()
         taught = recipe.distillation.teacher
+        self._taught_by = ""
         if recipe.distillation.needed and not taught:
             raise UserError(
                 f"recipe {recipe.name} needs a teacher: set distillation.teacher to a directory of `crlso"
@@ -119,6 +120,7 @@ class Search:
     def _teacher(self, splits: Splits) -> Teacher:
         """What the supernet imitates, prepared for these images."""
         teacher = load_teacher(self.recipe.distillation.teacher)
+        self._taught_by = teacher.digest()
         prepared = teacher.seeing(self.family.task, splits.mean, splits.deviation)
         return prepared.to(device=self.processes.device, dtype=self.processes.dtype)
 
@@ -448,7 +450,7 @@ class Search:
             for key, value in values.items()
         }
         own = {"space": self.family.space.name, "network": self.family.describe(), "seed": str(self.seed)}
-        return {"recipe": self.recipe.name, **own, **parts}
+        return {"recipe": self.recipe.name, **own, **parts, "teacher": self._taught_by}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crlso.errors import UserError
+from crlso.errors import RunError, UserError
 from crlso.runs.checkpoint import dump_state, parse_state
 from crlso.spaces import FreeTopologySpace, get_space
 from supernet.distillation import Distilled
@@ -314,6 +315,18 @@ def test_a_teacher_changes_the_search_and_its_weight_does_too(trained: Path) -> 
     losses = [taught(trained, **{"distillation.ratio": ratio}).run_epoch().train_loss for ratio in (1.0, 0.1)]
     alone = taught(Path(), **{"distillation.teacher": "", "distillation.needed": False}).run_epoch()
     assert losses[0] > losses[1] > alone.train_loss
+
+
+def test_a_search_does_not_go_on_with_another_teacher(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "teacher"
+    shutil.copytree(trained, folder)
+    state = taught(folder).state_dict()
+    network = load_network(folder).network
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    write_network(folder, network)
+    with pytest.raises(RunError, match=r"that of another search \(teacher is \w{16} there, \w{16} here\)"):
+        taught(folder).load_state_dict(state)
 
 
 def test_a_teacher_of_other_images_is_refused(trained: Path) -> None:
