@@ -281,7 +281,7 @@ def _over_lines(over: Mapping[str, Any]) -> list[str]:
         return [f"  {label:16}{spread(over[key])}" for label, key in labels.items()]
     lines = []
     for size, figures in over["set"].items():
-        if size != "non_dominated":
+        if size != "non_dominated" and figures["member"]["n"]:
             lines.append(f"  {size:16}{spread(figures['member'])}; random {spread(figures['random'])}")
     return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import SearchSpace
@@ -20,16 +20,28 @@ from supernet.training import TrainSettings
 SEARCH_FRACTIONS: Final = (0.4, 0.4, 0.2)
 """Weights, architecture, test: equal parts for the first two, as in DARTS."""
 
-SIZES: Final[Mapping[str, tuple[DARTSSizes, Skeleton]]] = {
-    "small": (DARTSSizes(channels=8, cells=5), Skeleton(channels=8, cells=1, stages=2)),
-    "published": (DARTSSizes(channels=16, cells=8), Skeleton(channels=16, cells=5, stages=3)),
+Sizes: TypeAlias = tuple[DARTSSizes, Skeleton, DARTSSizes]
+"""Of networks of DARTS cells, of cells with an operation on every edge, of free topologies."""
+
+SIZES: Final[Mapping[str, Sizes]] = {
+    "small": (
+        DARTSSizes(channels=8, cells=5),
+        Skeleton(channels=8, cells=1, stages=2),
+        # With 8 channels every free topology solves the digits.
+        DARTSSizes(channels=4, cells=5),
+    ),
+    "published": (
+        DARTSSizes(channels=16, cells=8),
+        Skeleton(channels=16, cells=5, stages=3),
+        DARTSSizes(channels=16, cells=8),
+    ),
 }
-"""By preset: of networks of DARTS cells, and of cells with an operation on every edge."""
+"""By preset."""
 
 
 def preset_cells(preset: str) -> int:
     """Of networks whose space leaves their number open."""
-    return SIZES[preset][0].cells
+    return SIZES[preset][2].cells
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ def sizes_of(
     Raises:
         UserError: A size that networks of this space do not have, or one out of bounds.
     """
-    return changed_sizes(space, by_space(space, *SIZES[preset]), changes)
+    return changed_sizes(space, by_space(space, SIZES[preset]), changes)
 
 
 def changed_sizes(
@@ -209,8 +221,9 @@ def sizes_kind(space: SearchSpace) -> type[DARTSSizes] | type[Skeleton]:
     return Skeleton if isinstance(space, EdgeCellSpace) else DARTSSizes
 
 
-def by_space(space: SearchSpace, darts: DARTSSizes, skeleton: Skeleton) -> DARTSSizes | Skeleton:
-    """Which of two sizes a space's networks have; free topologies have as many cells as their space."""
+def by_space(space: SearchSpace, sizes: Sizes) -> DARTSSizes | Skeleton:
+    """Which of the sizes a space's networks have; free topologies have as many cells as their space."""
+    darts, skeleton, free = sizes
     if isinstance(space, EdgeCellSpace):
         return skeleton
-    return replace(darts, cells=space.cells) if isinstance(space, FreeTopologySpace) else darts
+    return replace(free, cells=space.cells) if isinstance(space, FreeTopologySpace) else darts

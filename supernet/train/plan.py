@@ -14,19 +14,20 @@ from crlso.spaces import space_to_dict
 from supernet.data import Splits, SplitSettings, without_validation
 from supernet.networks import DARTSSizes, ImageTask, NetworkFamily, Skeleton, family_of
 from supernet.search import plan as searching
-from supernet.search.plan import TRAININGS, DataPlan, by_space, changed_sizes, data_plan, training_of
+from supernet.search.plan import TRAININGS, DataPlan, Sizes, by_space, changed_sizes, data_plan, training_of
 from supernet.search.run import derived_architecture, read_plan, seeds_of
 from supernet.train.architectures import read_architectures
 from supernet.training import TrainSettings
 
-SIZES: Final[Mapping[str, tuple[DARTSSizes, Skeleton]]] = {
+SIZES: Final[Mapping[str, Sizes]] = {
     "small": searching.SIZES["small"],
     "published": (
         DARTSSizes(channels=36, cells=20, auxiliary=True),
         Skeleton(channels=16, cells=5, stages=3),
+        DARTSSizes(channels=36, cells=8, auxiliary=True),
     ),
 }
-"""By preset: of networks of DARTS cells (DARTS paper, section 3.1.2, on CIFAR-10), and of NAS-Bench-201's."""
+"""By preset. Published: DARTS paper, section 3.1.2, on CIFAR-10; NAS-Bench-201; released code of SNPS."""
 
 Limits = tuple[int | None, int | None, int | None]
 
@@ -156,4 +157,4 @@ def searched_plan(directory: Path) -> TrainPlan:
 def _preset(space: SearchSpace, preset: str) -> tuple[DARTSSizes | Skeleton, TrainSettings]:
     if preset not in SIZES:
         raise UnknownNameError("preset", preset, TRAININGS)
-    return by_space(space, *SIZES[preset]), training_of(space, preset, {})
+    return by_space(space, SIZES[preset]), training_of(space, preset, {})
