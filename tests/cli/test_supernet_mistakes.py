@@ -19,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from crlso.cli.main import app
+from supernet.search.state import STATE_FORMAT
 
 SMALL = ("--space", "nasbench201", "--channels", "4", "--no-train")
 SHORT = ("--limit", "32,32,32", "--set", "epochs=1", "--set", "batch=16")
@@ -195,7 +196,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, words in own.items():
         status, text = run("supernet", "search", *SMALL, *SHORT, *words, "--out", folder / name)
         assert status == 0, text
-    torch.save({"format": 2}, folder / "parts.pt")
+    torch.save({"format": STATE_FORMAT}, folder / "parts.pt")
     torch.save([1, 2], folder / "list.pt")
     torch.save(torch.ones(2), folder / "tensor.pt")
     raw = (folder / "one/seeds/0/checkpoint.pt").read_bytes()
