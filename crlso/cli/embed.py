@@ -46,6 +46,9 @@ def train(
         int | None,
         typer.Option("--dim", help="Dimension of the latent space; by default what the space's codes need."),
     ] = None,
+    sample: Annotated[
+        int, typer.Option("--sample", help="Random architectures of a space that has more than these.")
+    ] = 50_000,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the classes held out.")] = 0.1,
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     json: JsonOption = False,
@@ -62,7 +65,9 @@ def train(
         if not (math.isfinite(beta) and beta >= 0):
             raise UserError(f"--beta must be a number of 0 or more, got {beta}")
         training = TrainingSettings(steps=steps, beta=beta)
-        settings = StudySettings(labels=labels, target=check_target(target), held_out=held_out, seed=seed)
+        settings = StudySettings(
+            labels=labels, target=check_target(target), held_out=held_out, sample=sample, seed=seed
+        )
         sizes = ModelSettings(latent_dim=dimension_for(chosen) if dim is None else dim)
         _make_folder(out)  # before the training, so that no minute of it is lost
         with progress_bar("training", steps) as advance:
@@ -253,6 +258,11 @@ def _show(figures: Mapping[str, Any], directory: Path, *, json: bool) -> None:
         f"{quality['reconstruction_dvae']:.2%} by D-VAE's protocol "
         f"(KL weight {quality['beta']}, {quality['kl_nats']:.1f} nats)"
     )
+    if "reconstruction_entries" in quality:  # models of earlier versions were not asked
+        typer.echo(
+            f"                      {quality['reconstruction_entries']:.2%} of their entries; "
+            f"{quality['reconstruction_train']:.2%} of training architectures, from the mean"
+        )
     typer.echo(
         f"validity              {quality['valid']:.2%} of prior samples, "
         f"{quality['valid_before_repair']:.2%} before repair"

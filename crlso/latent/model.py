@@ -54,6 +54,14 @@ def dimension_for(space: SearchSpace) -> int:
     return min(max(freedom, 24), 128)
 
 
+def graphs_at_once(space: SearchSpace) -> int:
+    """Graphs of a chunk when codes are encoded: 2,048, fewer in a space whose graphs have many nodes.
+
+    Node states of large chunks take memory (a gigabyte for 2,048 networks of ``fxdarts``) and no less time.
+    """
+    return max(1, min(2048, 2**18 // space.positions))
+
+
 class LatentModel(nn.Module):
     """G-VAE and ICNN ensemble that share one latent space.
 
@@ -97,8 +105,9 @@ class LatentModel(nn.Module):
         return mean, log_variance
 
     @torch.no_grad()
-    def encode(self, codes: Codes, *, chunk: int = 2048) -> Tensor:
+    def encode(self, codes: Codes, *, chunk: int | None = None) -> Tensor:
         """Posterior means ``[n, latent_dim]``, without gradients, in chunks that bound memory."""
+        chunk = graphs_at_once(self.space) if chunk is None else chunk
         parts = [self.posterior(codes[i : i + chunk])[0] for i in range(0, len(codes), chunk)]
         return torch.cat(parts) if parts else torch.zeros(0, self.settings.latent_dim)
 
