@@ -209,8 +209,8 @@ class ShrinkingSettings:
             not because of that.
         stop_sparsity: Likewise for the sparsity term, per node (published: 250 for 8 cells of 4 nodes, 7.8).
         ladder: Numbers of operators, in even ratios, at which an architecture is noted too.
-        verify_epochs: Of the trainings from scratch that tell which of the noted architectures are
-            non-dominated; 0: by the shrunk supernet's accuracy when they were noted.
+        verify_epochs: Of trainings from scratch that tell which of the noted architectures are
+            non-dominated; 0: none, the shrunk supernet's accuracy when they were noted tells it.
     """
 
     kind: Literal["none", "snps", "ess"] = "none"
@@ -227,7 +227,7 @@ class ShrinkingSettings:
     stop_operators: float = 0.0
     stop_sparsity: float = 0.0
     ladder: int = 16
-    verify_epochs: int = 5
+    verify_epochs: int = 0
 
     def __post_init__(self) -> None:
         _positive(
