@@ -29,11 +29,12 @@ class Relaxation(ABC):
 
     alive: Tensor | None = None
 
-    @abstractmethod
     def noise(
         self, shape: torch.Size, generator: torch.Generator | None, device: torch.device
     ) -> Tensor | None:
-        """What one step needs to be drawn for weights of a shape, on a device; ``None``: nothing."""
+        """What one step needs to be drawn for weights of a shape, on a device; by default nothing."""
+        del shape, generator, device
+        return None
 
     @abstractmethod
     def shares(self, alpha: Tensor, noise: Tensor | None) -> Tensor:
@@ -50,13 +51,6 @@ class Relaxation(ABC):
 @final
 class Softmax(Relaxation):
     """Softmax over the operations of each edge (DARTS, Liu et al. 2019, equation 2)."""
-
-    def noise(
-        self, shape: torch.Size, generator: torch.Generator | None, device: torch.device
-    ) -> Tensor | None:
-        """Nothing is random."""
-        del shape, generator, device
-        return None
 
     def shares(self, alpha: Tensor, noise: Tensor | None) -> Tensor:
         """See the base class."""
@@ -137,13 +131,6 @@ class NodeSoftmax(Relaxation):
         self._sizes = node_sizes(edges)
         self.temperature = _positive(temperature)
 
-    def noise(
-        self, shape: torch.Size, generator: torch.Generator | None, device: torch.device
-    ) -> Tensor | None:
-        """Nothing is random."""
-        del shape, generator, device
-        return None
-
     def shares(self, alpha: Tensor, noise: Tensor | None) -> Tensor:
         """See the base class; the shares of a node sum to 1."""
         del noise
@@ -167,13 +154,6 @@ class NodeReLU(Relaxation):
 
     def __init__(self, edges: Edges) -> None:
         self._sizes = node_sizes(edges)
-
-    def noise(
-        self, shape: torch.Size, generator: torch.Generator | None, device: torch.device
-    ) -> Tensor | None:
-        """Nothing is random."""
-        del shape, generator, device
-        return None
 
     def shares(self, alpha: Tensor, noise: Tensor | None) -> Tensor:
         """See the base class; the shares of a node sum to 1."""

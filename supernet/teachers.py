@@ -242,7 +242,9 @@ def _points(network: nn.Module, sizes: DARTSSizes | Skeleton, folder: Path) -> t
         # A cell that nothing uses is not there; the last one before it has the same channels and image size.
         found = []
         for first, end in zip((0, *(end + 1 for end in ends)), ends, strict=False):
-            built = [cell for cell in range(first, end + 1) if str(cell) in network.cells]
+            built = [
+                cell for cell in range(first, end + 1) if str(cell) in dict(network.cells.named_children())
+            ]
             if not built:
                 raise UserError(
                     f"teacher {folder}: its cells {first} to {end} are used by nothing, so that a"

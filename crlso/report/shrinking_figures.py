@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,20 +82,3 @@ def _line(
 def _places(count: int) -> NDArray[np.int64]:
     """So many that a line looks the same, the last one among them."""
     return np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).astype(np.int64))
-
-
-def final_costs(run: SupernetRun) -> Sequence[tuple[float, float, float, float]]:
-    """Of every search that has shrunk: operators and CPU seconds per step, at the start and at the end."""
-    found = []
-    for search in run.searches:
-        if len(search.trace.get("step", ())):
-            trace = search.trace
-            found.append(
-                (
-                    float(trace["physical"][0]),
-                    float(trace["alive"][-1]),
-                    float(trace["cpu_seconds"][0]),
-                    float(trace["cpu_seconds"][-1]),
-                )
-            )
-    return found

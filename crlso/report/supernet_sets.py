@@ -97,8 +97,9 @@ def _table(search: SupernetSearch) -> Table:
         ("member", "step", "operators", "weights (M)", "MACs (M)", "supernet (%)", "verified (%)"),
         tuple(rows),
         "Bold: non-dominated. Step: of the search, after which the member was taken. Supernet: validation "
-        "accuracy of the supernet that had shrunk to it, at that step; verified: as it was measured again to "
-        "compare members. MACs: multiply-accumulate operations for one image.",
+        "accuracy of the supernet that had shrunk to it, at that step; verified: after a training from "
+        "scratch where the recipe asks for one, otherwise the same. MACs: multiply-accumulate operations for "
+        "one image.",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -242,8 +243,80 @@ def _corners(x: Tensor) -> Tensor:
     return torch.stack((rows[..., :width].mean(3), rows[..., -width:].mean(3)), dim=3)
 
 
+class CellStack(Classifier):
+    """A stem, cells of two inputs each, and a classifier; an auxiliary one where the sizes say so.
+
+    Args:
+        sizes: Of the network.
+        cells: All that there are.
+        auxiliary_cell: Whose output the auxiliary classifier takes.
+        inputs: Channels of the images.
+        classes: Number of classes.
+        style: How it normalises.
+    """
+
+    def __init__(
+        self,
+        sizes: DARTSSizes,
+        cells: nn.Module,
+        auxiliary_cell: int,
+        *,
+        inputs: int,
+        classes: int,
+        style: Style,
+    ) -> None:
+        super().__init__()
+        stack = sizes.places((1, 1))  # the modules do not depend on the image's size
+        # In this order: initial weights are drawn one module after the other.
+        self.stem = stem(sizes, inputs, style)
+        self.cells = cells
+        self.classifier = nn.Linear(NODES * stack[-1].channels, classes)
+        self.auxiliary: AuxiliaryHead | None = None
+        self._auxiliary_cell = auxiliary_cell
+        if sizes.auxiliary:
+            self.auxiliary = AuxiliaryHead(
+                NODES * stack[auxiliary_cell].channels,
+                classes,
+                last_normalisation=sizes.stem == "cifar",
+                style=style,
+            )
+
+    @abstractmethod
+    def features(self, images: Tensor, drop: Callable[[Tensor], Tensor] | None) -> Mapping[int, Tensor]:
+        """Output of every cell that there is, by its number, from the first to the last.
+
+        Args:
+            images: ``[n, inputs, h, w]``, normalised.
+            drop: Done to the output of every operation that is not an identity.
+        """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[n, inputs, h, w]`` normalised images to logits ``[n, classes]``; the auxiliary head rests."""
+        return self._logits(self.features(images, None))
+
+    @final
+    def training_logits(
+        self, images: Tensor, drop_path: float = 0.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        """Logits of the network, then of the auxiliary head if it has one, see the base class.
+
+        Drop-path (Larsson et al. 2017, as in the released code): the output of an operation is dropped for an
+        image with probability ``drop_path`` and divided by ``1 - drop_path`` otherwise; identities are never
+        dropped.
+        """
+        outputs = self.features(images, None if drop_path == 0 else DropPath(drop_path, generator))
+        logits = (self._logits(outputs),)
+        if self.auxiliary is None:
+            return logits
+        return (*logits, self.auxiliary(outputs[self._auxiliary_cell]))
+
+    def _logits(self, outputs: Mapping[int, Tensor]) -> Tensor:
+        logits: Tensor = self.classifier(outputs[max(outputs)].mean((2, 3)))
+        return logits
+
+
 @final
-class DARTSNetwork(Classifier):
+class DARTSNetwork(CellStack):
     """Image classifier from the cells of a genotype.
 
     Its modules have PyTorch's default initial weights until :func:`~supernet.networks.initialise` sets them.
@@ -262,54 +335,18 @@ class DARTSNetwork(Classifier):
     def __init__(
         self, code: ArrayLike, sizes: DARTSSizes, *, inputs: int, classes: int, style: Style = TRAINED
     ) -> None:
-        super().__init__()
         pairs = cells_from_code(code)
-        stack = sizes.places((1, 1))  # the modules do not depend on the image's size
-        self.stem = stem(sizes, inputs, style)
-        self.cells = nn.ModuleList(DARTSCell(pairs[place.cell], place, style) for place in stack)
-        self.classifier = nn.Linear(NODES * stack[-1].channels, classes)
-        self.auxiliary: AuxiliaryHead | None = None
-        self._auxiliary_cell = sizes.auxiliary_cell
-        if sizes.auxiliary:
-            self.auxiliary = AuxiliaryHead(
-                NODES * stack[sizes.auxiliary_cell].channels,
-                classes,
-                last_normalisation=sizes.stem == "cifar",
-                style=style,
-            )
+        cells = nn.ModuleList(DARTSCell(pairs[place.cell], place, style) for place in sizes.places((1, 1)))
+        super().__init__(sizes, cells, sizes.auxiliary_cell, inputs=inputs, classes=classes, style=style)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[n, inputs, h, w]`` normalised images to logits ``[n, classes]``; the auxiliary head rests."""
-        return self._logits(self._features(images, None)[-1])
-
-    def training_logits(
-        self, images: Tensor, drop_path: float = 0.0, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, ...]:
-        """Logits of the network, then of the auxiliary head if it has one, see the base class.
-
-        Drop-path (Larsson et al. 2017, as in the released code): the output of an operation is dropped for an
-        image with probability ``drop_path`` and divided by ``1 - drop_path`` otherwise; identities are never
-        dropped.
-        """
-        drop = None if drop_path == 0 else DropPath(drop_path, generator)
-        outputs = self._features(images, drop)
-        logits = (self._logits(outputs[-1]),)
-        if self.auxiliary is None:
-            return logits
-        return (*logits, self.auxiliary(outputs[self._auxiliary_cell]))
-
-    def _features(self, images: Tensor, drop: Callable[[Tensor], Tensor] | None) -> list[Tensor]:
-        """Output of every cell."""
+    def features(self, images: Tensor, drop: Callable[[Tensor], Tensor] | None) -> Mapping[int, Tensor]:
+        """See the base class."""
         older, previous = self.stem(images)
-        outputs = []
-        for cell in self.cells:
+        outputs = {}
+        for number, cell in enumerate(self.cells.children()):
             older, previous = previous, cell(older, previous, drop)
-            outputs.append(previous)
+            outputs[number] = previous
         return outputs
-
-    def _logits(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(features.mean((2, 3)))
-        return logits
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -22,7 +23,6 @@ from supernet.networks.darts import DARTSNetwork, DARTSSizes
 from supernet.networks.family import ImageTask, NetworkFamily, Path, listed, on_host, other_supernet
 from supernet.networks.free_family import FreeTopologyFamily
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
-from supernet.networks.operations import OPERATIONS as BUILDABLE
 from supernet.networks.relaxed import (
     DARTSFast,
     DARTSReference,
@@ -186,17 +186,10 @@ class DARTSFamily(NetworkFamily):
         """2, which never carry ``none``."""
         return 2
 
-    def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
-        """In the normal and the reduction cell, 0 to 8 each; a skip connection of stride 2 is none."""
-        return self._numbers(code, [BUILDABLE[name].dense > 0 for name in OPERATIONS])
-
-    def skips(self, code: ArrayLike) -> tuple[int, ...]:
+    def count(self, code: ArrayLike, names: Collection[str]) -> tuple[int, ...]:
         """In the normal and the reduction cell, 0 to 8 each."""
-        return self._numbers(code, [name == "skip_connect" for name in OPERATIONS])
-
-    def _numbers(self, code: ArrayLike, wanted: list[bool]) -> tuple[int, ...]:
         _, chosen = decoded(as_code(code, CARDINALITIES)[None])
-        found: list[int] = np.array(wanted)[chosen[0]].sum(axis=(1, 2)).tolist()
+        found: list[int] = np.isin(OPERATIONS, list(names))[chosen[0]].sum(axis=(1, 2)).tolist()
         return tuple(found)
 
 
@@ -331,17 +324,10 @@ class EdgeCellFamily(NetworkFamily):
         """All."""
         return None
 
-    def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
+    def count(self, code: ArrayLike, names: Collection[str]) -> tuple[int, ...]:
         """On all edges, whether the output depends on them or not."""
-        return self._numbers(code, [BUILDABLE[name].dense > 0 for name in self.operations])
-
-    def skips(self, code: ArrayLike) -> tuple[int, ...]:
-        """On all edges, whether the output depends on them or not."""
-        return self._numbers(code, [name == "skip_connect" for name in self.operations])
-
-    def _numbers(self, code: ArrayLike, wanted: list[bool]) -> tuple[int, ...]:
         row = as_code(code, self.cells.cardinalities)
-        return (int(np.array(wanted)[row].sum()),)
+        return (int(np.isin(self.operations, list(names))[row].sum()),)
 
 
 def family_of(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from crlso.errors import UserError
 from crlso.protocols import Code, FloatArray, SearchSpace
 from supernet.networks.normalisation import TRAINED, Statistics, Style
+from supernet.networks.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from supernet.data import Splits
@@ -139,12 +141,18 @@ class NetworkFamily(ABC):
         """Edges that a node of a discrete cell has; ``None``: all, of which some may carry ``none``."""
 
     @abstractmethod
-    def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
-        """Per kind of cell: number of edges with a convolution."""
+    def count(self, code: ArrayLike, names: Collection[str]) -> tuple[int, ...]:
+        """Per kind of cell: how many of its operations have one of these names."""
 
-    @abstractmethod
+    @final
+    def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
+        """Per kind of cell: operations that are convolutions; a skip connection of stride 2 is none."""
+        return self.count(code, [name for name, kind in OPERATIONS.items() if kind.dense > 0])
+
+    @final
     def skips(self, code: ArrayLike) -> tuple[int, ...]:
-        """Per kind of cell: number of edges that are skip connections."""
+        """Per kind of cell: operations that are skip connections."""
+        return self.count(code, ["skip_connect"])
 
 
 def listed(sizes: DARTSSizes | Skeleton) -> str:

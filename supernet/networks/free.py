@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import final
 
 import numpy as np
@@ -16,9 +16,7 @@ from crlso.spaces.codes import as_code
 from crlso.spaces.darts_costs import Place
 from crlso.spaces.fxdarts import FreeTopologySpace
 from crlso.spaces.genotype import INPUTS, NODES
-from supernet.networks.classifier import Classifier
-from supernet.networks.darts import AuxiliaryHead, DARTSSizes, DropPath, edge_stride, preprocessing
-from supernet.networks.darts import stem as make_stem
+from supernet.networks.darts import CellStack, DARTSSizes, edge_stride, preprocessing
 from supernet.networks.normalisation import TRAINED, Style
 from supernet.networks.operations import OPERATIONS, check_operations
 
@@ -110,7 +108,7 @@ def prepared(
 
 
 @final
-class FreeNetwork(Classifier):
+class FreeNetwork(CellStack):
     """Image classifier from the cells of a free topology.
 
     Cells whose output nothing uses are left out. Where that is the cell that the auxiliary classifier takes,
@@ -142,63 +140,26 @@ class FreeNetwork(Classifier):
         classes: int,
         style: Style = TRAINED,
     ) -> None:
-        super().__init__()
         check_free(space, sizes)
         operators = operators_of(space, code)
         used = np.flatnonzero(space.used(code)[0]).tolist()
+        auxiliary_cell = next(cell for cell in used if cell >= sizes.auxiliary_cell)
         stack = sizes.places((1, 1))  # the modules do not depend on the image's size
-        self.stem = make_stem(sizes, inputs, style)
-        self.cells = nn.ModuleDict(
+        cells = nn.ModuleDict(
             {str(cell): FreeCell(space, operators[cell], stack[cell], style) for cell in used}
         )
-        self._count = sizes.cells
-        self.classifier = nn.Linear(NODES * stack[-1].channels, classes)
-        self.auxiliary: AuxiliaryHead | None = None
-        self._auxiliary_cell = next(cell for cell in used if cell >= sizes.auxiliary_cell)
-        if sizes.auxiliary:
-            self.auxiliary = AuxiliaryHead(
-                NODES * stack[self._auxiliary_cell].channels,
-                classes,
-                last_normalisation=sizes.stem == "cifar",
-                style=style,
-            )
+        super().__init__(sizes, cells, auxiliary_cell, inputs=inputs, classes=classes, style=style)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[n, inputs, h, w]`` normalised images to logits ``[n, classes]``; the auxiliary head rests."""
-        return self._logits(self._features(images, None)[-1])
-
-    def training_logits(
-        self, images: Tensor, drop_path: float = 0.0, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, ...]:
-        """Logits of the network, then of the auxiliary head if it has one, see the base class.
-
-        Drop-path is that of :class:`~supernet.networks.darts.DARTSNetwork`, for every operator.
-        """
-        drop = None if drop_path == 0 else DropPath(drop_path, generator)
-        outputs = self._features(images, drop)
-        logits = (self._logits(outputs[-1]),)
-        if self.auxiliary is None:
-            return logits
-        taken = outputs[self._auxiliary_cell]
-        assert taken is not None
-        return (*logits, self.auxiliary(taken))
-
-    def _features(self, images: Tensor, drop: Callable[[Tensor], Tensor] | None) -> list[Tensor | None]:
-        """Output of every cell, ``None`` for those left out; the last one is always there."""
-        older, previous = self.stem(images)
-        outputs: list[Tensor | None] = []
-        for cell in range(self._count):
-            output = None
-            if str(cell) in self.cells:
-                output = self.cells[str(cell)](older, previous, drop=drop)
-            outputs.append(output)
-            older, previous = previous, output
+    def features(self, images: Tensor, drop: Callable[[Tensor], Tensor] | None) -> Mapping[int, Tensor]:
+        """See the base class."""
+        states: list[Tensor | None] = list(self.stem(images))
+        outputs = {}
+        for name, cell in self.cells.named_children():
+            number = int(name)
+            states += [None] * (number + 2 - len(states))  # of the cells left out before it
+            outputs[number] = cell(*states[number : number + 2], drop=drop)
+            states.append(outputs[number])
         return outputs
-
-    def _logits(self, features: Tensor | None) -> Tensor:
-        assert features is not None
-        logits: Tensor = self.classifier(features.mean((2, 3)))
-        return logits
 
 
 def check_free(space: FreeTopologySpace, sizes: DARTSSizes) -> None:

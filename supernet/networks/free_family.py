@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -20,7 +21,6 @@ from supernet.networks.darts import DARTSSizes
 from supernet.networks.family import ImageTask, NetworkFamily, Path, listed, on_host, other_supernet
 from supernet.networks.free import FreeNetwork, check_free, operators_of
 from supernet.networks.normalisation import TRAINED, Statistics, Style, shared
-from supernet.networks.operations import OPERATIONS
 from supernet.networks.relaxed import FreeFast, FreeReference, FreeSupernet, inherit_free
 
 if TYPE_CHECKING:
@@ -192,14 +192,8 @@ class FreeTopologyFamily(NetworkFamily):
         """Any number."""
         return None
 
-    def convolutions(self, code: ArrayLike) -> tuple[int, ...]:
-        """Per cell: operators with a convolution; a skip connection of stride 2 is none."""
-        return self._numbers(code, [OPERATIONS[name].dense > 0 for name in self.operations])
-
-    def skips(self, code: ArrayLike) -> tuple[int, ...]:
-        """Per cell: operators that are skip connections."""
-        return self._numbers(code, [name == "skip_connect" for name in self.operations])
-
-    def _numbers(self, code: ArrayLike, wanted: list[bool]) -> tuple[int, ...]:
+    def count(self, code: ArrayLike, names: Collection[str]) -> tuple[int, ...]:
+        """Of every cell, used or not."""
+        wanted = np.isin(self.operations, list(names))
         found: list[int] = operators_of(self.cells, code)[:, :, wanted].sum(axis=(1, 2)).tolist()
         return tuple(found)
