@@ -18,9 +18,11 @@ from crlso.cli.supernet_options import (
     JobsOption,
     LimitOption,
     OutOption,
+    SpaceOption,
     StagesOption,
     percent,
     processors,
+    space_of,
     spread,
 )
 from crlso.cli.supernet_time import time as time_command
@@ -50,13 +52,7 @@ def search(
     recipe: Annotated[
         str, typer.Option("--recipe", help="Method: a name (see `crlso supernet recipes`) or a YAML file.")
     ] = "darts_1st",
-    space: Annotated[
-        str | None,
-        typer.Option(
-            "--space",
-            help="darts, nasbench201, fxdarts, or a YAML file that declares one; by default the recipe's.",
-        ),
-    ] = None,
+    space: SpaceOption = None,
     data: DataOption = "digits",
     limit: LimitOption = None,
     shrink: ShrinkOption = 1,
@@ -184,25 +180,20 @@ def _plan(
 ) -> SearchPlan:
     # What is wrong with names and files is said before torch is loaded.
     from crlso.cli.bench_build import parse_limits
-    from crlso.spaces import get_space
     from supernet.recipe import load_recipe
 
     own = {key: value for key, value in changes.items() if not key.startswith("training.")}
     method = load_recipe(recipe, preset=preset, changes=own)
-    found = None if space is None else get_space(space)
+    cells = sizes["cells"]
+    found = space_of(space, method, preset=preset, cells=cells if isinstance(cells, int) else None)
     from supernet.data import SplitSettings
     from supernet.search.plan import (
         SEARCH_FRACTIONS,
         SearchPlan,
         data_plan,
-        preset_cells,
         sizes_of,
         training_of,
     )
-
-    if found is None:
-        wanted = sizes["cells"]
-        found = method.space.build(wanted if isinstance(wanted, int) else preset_cells(preset))
 
     return SearchPlan(
         found,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crlso.errors import UserError
+
+if TYPE_CHECKING:
+    from crlso.protocols import SearchSpace
+    from supernet.recipe import Recipe
 
 OutOption = Annotated[
     Path, typer.Option("--out", help="Directory of the run; what it holds of this very run goes on.")
@@ -27,6 +31,30 @@ CellsOption = Annotated[
     int | None, typer.Option("--cells", help="Number of cells (darts), or cells per stage.")
 ]
 StagesOption = Annotated[int | None, typer.Option("--stages", help="Of networks other than darts'.")]
+
+
+SpaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        help="darts, nasbench201, fxdarts, or a YAML file that declares one; by default the recipe's.",
+    ),
+]
+
+
+def space_of(name: str | None, recipe: Recipe, *, preset: str, cells: int | None) -> SearchSpace:
+    """The space of that name, or the recipe's with as many cells as asked for, or as the preset has.
+
+    Raises:
+        UserError: There is no such space.
+    """
+    from crlso.spaces import get_space
+
+    if name is not None:
+        return get_space(name)
+    from supernet.search.plan import preset_cells
+
+    return recipe.space.build(preset_cells(preset) if cells is None else cells)
 
 
 def processors(jobs: int | None) -> int:

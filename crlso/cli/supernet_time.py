@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors
-from crlso.cli.supernet_options import CellsOption, ChannelsOption, StagesOption
+from crlso.cli.supernet_options import CellsOption, ChannelsOption, SpaceOption, StagesOption, space_of
 from crlso.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def time(
     *,
     recipe: Annotated[str, typer.Option("--recipe", help="Method: a name or a YAML file.")] = "darts_1st",
-    space: Annotated[str, typer.Option("--space", help="darts, nasbench201, or a YAML file.")] = "darts",
+    space: SpaceOption = None,
     preset: Annotated[
         str, typer.Option("--preset", help="published (here the default) or small.")
     ] = "published",
@@ -51,14 +51,14 @@ def time(
     """Time a step of a search with each setting on and off, and project a whole search.
 
     The images are noise, no data is needed. On a CPU it runs on one thread, so that figures can be compared.
+    Of a supernet that shrinks, steps are timed and projected with all operators.
     """
     with user_errors():
-        from crlso.spaces import get_space
         from supernet.recipe import load_recipe
 
         changes = key_values(set_ or ())
         method = load_recipe(recipe, preset=preset, changes=changes)
-        found = get_space(space)
+        found = space_of(space, method, preset=preset, cells=cells)
         size = _size(image)
         import torch
 

@@ -176,6 +176,13 @@ def test_ways_to_compute_are_timed_side_by_side() -> None:
     assert "reference" not in text
 
 
+def test_a_recipe_is_timed_in_its_own_space() -> None:
+    words = ["--preset", "small", "--set", "batch=4", "--channels", "2", "--cells", "3", "--image", "1x8x8"]
+    status, text = run("supernet", "time", "--recipe", "fx_darts", *words, "--images", "40", "--steps", "1")
+    assert status == 0, text
+    assert "+ merged operations" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -44,7 +44,12 @@ FAST = {
 
 
 def search(
-    recipe: str = "snps", *, seed: int = 0, space: FreeTopologySpace = SPACE, **changes: Any
+    recipe: str = "snps",
+    *,
+    seed: int = 0,
+    space: FreeTopologySpace = SPACE,
+    device: str = "cpu",
+    **changes: Any,
 ) -> Search:
     """Batches of 8, 3 steps an epoch, a look after every 2 steps."""
     values = {
@@ -61,7 +66,7 @@ def search(
     data = splits()
     task = ImageTask(data.channels, data.size, data.classes)
     family = FreeTopologyFamily(space, DARTSSizes(2, space.cells), task)
-    return Search(family, data, found, seed=seed, processes=Processes("cpu", found.search.precision))
+    return Search(family, data, found, seed=seed, processes=Processes(device, found.search.precision))
 
 
 def all_of(found: Search) -> dict[str, Any]:
