@@ -339,6 +339,7 @@ class SearchSettings:
         compile: Translate the supernet with ``torch.compile``.
         precision: Of weights and computation.
         statistics: Normalisation over the images of a process (``own``) or of all (``reduced``).
+        threads: Of a CPU; figures depend on their number in the last digits.
     """
 
     epochs: int = 50
@@ -369,10 +370,13 @@ class SearchSettings:
     compile: bool = False
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     statistics: Literal["own", "reduced"] = "own"
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.epochs <= MOST_EPOCHS:
             raise UserError(f"epochs must lie between 1 and {MOST_EPOCHS:,}, got {self.epochs}")
+        if self.threads < 1:
+            raise UserError(f"threads must be 1 or more, got {self.threads}")
         if not 2 <= self.batch <= MOST_BATCH:
             raise UserError(f"batch must lie between 2 and {MOST_BATCH:,}, got {self.batch}")
         _positive(

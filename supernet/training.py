@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from crlso.errors import RunError, UserError
 from crlso.protocols import FloatArray
+from crlso.threads import threads
 from supernet.data.augmentation import rows_of
 from supernet.data.augmentations import named
 from supernet.data.resident import Resident
@@ -234,7 +235,7 @@ class Training:
 
     def run_epoch(self) -> None:
         """One epoch, and the measuring on the validation part."""
-        with _one_thread(self._device):
+        with threads():
             start = time.perf_counter()
             loss, accuracy = self._epoch()
             seconds = time.perf_counter() - start
@@ -251,7 +252,7 @@ class Training:
         """What came out, with the test part measured."""
         if self.failed:
             return Trained(self.curves, math.nan, math.nan, failed=True)
-        with _one_thread(self._device):
+        with threads():
             test_loss, test_accuracy = self._measure(self._test)
         return Trained(self.curves, test_accuracy, test_loss, failed=False)
 
@@ -401,15 +402,3 @@ def _autocast(
 def _precise(logits: Tensor) -> Tensor:
     """Losses are computed in float32 or better."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-@contextlib.contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """Torch on one thread inside the block, where the device is a CPU."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -14,7 +14,8 @@ import pytest
 import crlso
 from tests.source import PACKAGES, ROOT, files, imported, parse
 
-# What the tables and the supernets may use of `crlso`: the agreed interfaces, files of runs and from outside.
+# What the tables and the supernets may use of `crlso`: the agreed interfaces, files of runs and from outside,
+# threads.
 SHARED = (
     "crlso.protocols",
     "crlso.errors",
@@ -22,6 +23,7 @@ SHARED = (
     "crlso.spaces",
     "crlso.runs",
     "crlso.formats",
+    "crlso.threads",
 )
 
 

@@ -18,10 +18,10 @@ from crlso.latent.quality import LatentQuality, draw_latents, measure
 from crlso.latent.splits import split_by_class
 from crlso.latent.storage import save
 from crlso.latent.targets import TargetKind, losses
-from crlso.latent.threads import single_thread
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, Evaluator, FloatArray, SearchSpace
 from crlso.spaces import Subset
+from crlso.threads import threads
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def train_latent(
         training,
         seed=settings.seed,
     )
-    with single_thread():
+    with threads():
         curves = trainer.run(training.steps, labels, advance=advance)
         seconds = time.process_time() - start
         quality = measure(
@@ -170,7 +170,7 @@ def model_convexity(
 
         return check_convexity(values, points, pairs=pairs, seed=seed)
 
-    with single_thread():
+    with threads():
         reports = [check(index) for index in range(model.heads.heads)]
     worst = max(reports, key=lambda report: report.worst_violation - report.tolerance)
     flattest = min(reports, key=lambda report: report.relative_gap)

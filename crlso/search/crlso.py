@@ -17,10 +17,10 @@ from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
 from crlso.latent.targets import TargetKind, losses
-from crlso.latent.threads import single_thread
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
 from crlso.search.rng import rng_state, set_rng_state
+from crlso.threads import threads
 
 LABELLED_BATCH = 256
 """Labels in a step of a round, at most; all of them up to this number."""
@@ -161,7 +161,7 @@ class CRLSO:
         self._trained_on = 0
         self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
 
-    @single_thread()
+    @threads()
     def ask(self, n: int) -> Codes:
         """The next proposals; trains a model whenever the queue of the last round has run out."""
         if len(self._queue) == 0:
@@ -284,7 +284,7 @@ class CRLSO:
         self._model.load_state_dict(state["model"])
         self._trainer.load_state_dict(state["trainer"])
 
-    @single_thread()
+    @threads()
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """The latent space and the search's path in two dimensions, and the curves over rounds."""
         if not len(self._codes):

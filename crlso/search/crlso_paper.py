@@ -16,7 +16,6 @@ from torch import Tensor
 from crlso.errors import UserError
 from crlso.latent.predictor import Epochs
 from crlso.latent.projection import project_2d
-from crlso.latent.threads import single_thread
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
 from crlso.search.crlso_paper_model import (
     BETAS,
@@ -27,6 +26,7 @@ from crlso.search.crlso_paper_model import (
     untrained,
 )
 from crlso.search.rng import rng_state, set_rng_state
+from crlso.threads import threads
 
 BLOCK: Final = 32
 """Tries that are worked out together; the first unseen one counts, as if they had been made one by one."""
@@ -148,7 +148,7 @@ class CRLSOPaper:
             name: [] for name in ("tuning", "tries", "steps_that_rose", "random_proposals")
         }
 
-    @single_thread()
+    @threads()
     def ask(self, n: int) -> Codes:
         """The next proposals: random ones at the start, then rounds of the latent search."""
         known = int(np.isfinite(self._values).sum())
@@ -162,7 +162,7 @@ class CRLSOPaper:
         self._asked += proposed
         return np.asarray([code for code, _ in proposed], dtype=CODE_DTYPE)
 
-    @single_thread()
+    @threads()
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Takes the first objective; it is kept with the point that its proposal was decoded from."""
         self._codes = np.concatenate([self._codes, codes])
@@ -315,7 +315,7 @@ class CRLSOPaper:
         model.load_state_dict(trained["weights"])
         self._trained = PaperModel(model, RawScale(*trained["scale"]), trained["curves"])
 
-    @single_thread()
+    @threads()
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """The latent space and the search's path in two dimensions, and curves; nothing before the training.
 

@@ -15,6 +15,7 @@ from crlso.errors import RunError, UnknownNameError, UserError
 from crlso.protocols import Code, Codes, FloatArray, Metric, SearchSpace
 from crlso.runs.files import disk_errors
 from crlso.spaces.codes import as_codes
+from crlso.threads import threads
 from supernet.data.resident import Resident
 from supernet.data.splits import Splits
 from supernet.measuring import SHARED_BATCH, measure
@@ -210,4 +211,5 @@ class SharedWeights:
 
     def _measure(self, code: Code, part: str) -> tuple[float, float]:
         network = self._family.inherit(self._supernet, code)
-        return measure(network, self._parts[part], batch=SHARED_BATCH, shuffled=True)
+        with threads():
+            return measure(network, self._parts[part], batch=SHARED_BATCH, shuffled=True)

@@ -20,6 +20,7 @@ from crlso.runs.directory import locked, write_json
 from crlso.runs.files import disk_errors
 from crlso.runs.progress import progress_bar
 from crlso.runs.trainings import Engine, Journal, Training, train_all
+from crlso.threads import threads
 from supernet.data.splits import Splits
 from supernet.networks import NetworkFamily
 from supernet.pareto import Member, write_set
@@ -243,6 +244,10 @@ class _Work:
 
     def search(self, seed: int) -> _Searched:
         """One search, taken up where it was left."""
+        with threads(self.plan.recipe.search.threads):
+            return self._search(seed)
+
+    def _search(self, seed: int) -> _Searched:
         first = self.processes.rank == 0
         folder = SeedDirectory(seed_path(self.out, seed), writes=first)
         search = Search(self.family, self.splits, self.plan.recipe, seed=seed, processes=self.processes)

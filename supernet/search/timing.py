@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import resource
 import statistics
 import time
@@ -16,6 +17,7 @@ import torch
 from crlso.errors import UserError
 from crlso.protocols import SearchSpace
 from supernet.data import Images, Splits, SplitSettings, split
+from supernet.measuring import SHARED_BATCH
 from supernet.networks import DARTSSizes, ImageTask, Skeleton, family_of
 from supernet.processes import Processes
 from supernet.recipe import Recipe
@@ -99,9 +101,16 @@ def variants(*, cuda: bool, compiled: bool) -> tuple[Variant, ...]:
 
 
 def noise(size: tuple[int, int, int], classes: int, *, batch: int) -> Splits:
-    """Images without content, for four batches of the training and of the validation part."""
+    """Images without content, for four batches or more of the training and of the validation part.
+
+    The validation part is measured in batches of one size, as that of a large data set is: a CUDA graph is
+    recorded anew for each size.
+    """
     rng = np.random.default_rng(0)
-    count = 10 * max(batch, classes)
+    each = 4 * max(batch, classes)
+    if each > SHARED_BATCH:
+        each = SHARED_BATCH * math.ceil(each / SHARED_BATCH)
+    count = each * 5 // 2
     pixels = rng.integers(0, 256, (count, *size), dtype=np.uint8)
     images = Images.of("noise", pixels, np.arange(count) % classes, classes=classes)
     return split(images, SplitSettings(fractions=(0.4, 0.4, 0.2)))

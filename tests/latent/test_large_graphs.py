@@ -13,9 +13,9 @@ from crlso.latent import LatentModel, ModelSettings, Trainer, TrainingSettings
 from crlso.latent.encoder import LARGE
 from crlso.latent.messages import plan, sum_rows
 from crlso.latent.model import dimension_for
-from crlso.latent.threads import single_thread
 from crlso.protocols import Codes
 from crlso.spaces.fxdarts import FreeTopologySpace, fxdarts
+from crlso.threads import threads
 from tests.latent.small import SMALL, thin_spaces
 
 SPACES = thin_spaces()
@@ -51,7 +51,7 @@ def brought_back(space: FreeTopologySpace, codes: Codes, *, steps: int) -> Codes
     model = LatentModel(space, ModelSettings(latent_dim=dimension_for(space)), seed=0)
     settings = TrainingSettings(steps=steps, batch=32)
     trainer = Trainer(model, lambda n, rng: codes[rng.integers(0, len(codes), n)], settings, seed=0)
-    with single_thread():
+    with threads():
         trainer.run(steps, None)
         return model.decode(model.encode(codes))
 

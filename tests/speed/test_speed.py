@@ -16,9 +16,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import TableEvaluator, load
 from crlso.latent.model import LatentModel, ModelSettings
-from crlso.latent.threads import single_thread
 from crlso.protocols import CODE_DTYPE, Codes, Rule
 from crlso.search import make_method
+from crlso.threads import threads
 
 METRIC = "cifar10/valid_accuracy@200"
 
@@ -93,7 +93,7 @@ def test_encoder_forward_and_backward(
         mean, log_variance = model.posterior(codes)
         (mean.square().mean() + log_variance.square().mean()).backward()  # type: ignore[no-untyped-call]
 
-    with single_thread():
+    with threads():
         benchmark(step)
     gradients = [p.grad for p in model.encoder.parameters()]
     assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)

@@ -108,6 +108,7 @@ def test_a_file_is_a_recipe(tmp_path: Path) -> None:
         ("{", "is no YAML"),
         ("search: {epochs: many}", "epochs=many; it must be a whole number"),
         ("search: {epochs: 0}", "epochs must lie between 1"),
+        ("search: {threads: 0}", "threads must be 1 or more"),
         ("search: {batch: 1}", "batch must lie between 2"),
         ("search: {warmup_epochs: 50}", "nothing would be searched"),
         ("search: {learning_rate: -1}", "learning_rate must be a positive number"),
