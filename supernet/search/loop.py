@@ -267,6 +267,8 @@ class Search:
         rate = self.settings.learning_rate_at(self.epoch)
         for group in self._model.optimizer.param_groups:
             group["lr"] = rate
+        if self.shrinking is not None and self.epoch == self.settings.warmup_epochs:
+            self.shrinking.start()
         self._prepare_epoch()
 
     def _prepare_epoch(self) -> None:

@@ -86,7 +86,7 @@ class Shrinking:
         self._plateaus = 0
         self._steps = 0
         self._since = 0
-        self._start = (time.perf_counter(), time.process_time())
+        self.start()
 
     @property
     def left(self) -> int:
@@ -101,6 +101,10 @@ class Shrinking:
         seconds per step (means between two looks).
         """
         return self._trace
+
+    def start(self) -> None:
+        """Steps are timed from here on; what came before (a warm-up) had nothing to do with them."""
+        self._start = (time.perf_counter(), time.process_time())
 
     def step(self, shares: Tensor) -> None:
         """Takes away what has become too small; on the device."""
@@ -121,7 +125,7 @@ class Shrinking:
         self._keep_trace()
         self._note(measure)
         left = self._code(self.shrinker.alive.cpu().numpy())
-        self._start = (time.perf_counter(), time.process_time())
+        self.start()
         return left if left.sum() < self.operators.sum() else None
 
     def end(self, measure: Callable[[BoolArray], tuple[float, float]]) -> None:
@@ -210,7 +214,7 @@ class Shrinking:
         self._rungs = tuple(state["rungs"])
         self._plateaus = int(state["plateaus"])
         self._steps = self._since = int(state["steps"])
-        self._start = (time.perf_counter(), time.process_time())
+        self.start()
 
 
 def _nodes(family: FreeTopologyFamily) -> int:

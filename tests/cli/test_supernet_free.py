@@ -14,7 +14,7 @@ from tests.cli.test_supernet_mistakes import fails, run
 
 QUICK = (
     *("--recipe", "snps", "--data", "digits", "--limit", "64,64,48", "--channels", "2", "--cells", "2"),
-    *("--set", "epochs=6", "--set", "batch=16", "--set", "objective.weight=1.0"),
+    *("--set", "epochs=6", "--set", "warmup_epochs=0", "--set", "batch=16", "--set", "objective.weight=1.0"),
     *("--set", "architecture_learning_rate=60", "--set", "shrinking.up=1.5", "--set", "shrinking.target=3"),
     *("--set", "shrinking.every=3", "--set", "shrinking.ladder=4", "--set", "shrinking.verify_epochs=1"),
     *("--set", "training.epochs=2", "--jobs", "1"),
@@ -91,7 +91,19 @@ def test_a_dense_supernet_of_free_topologies_is_an_evaluator(tmp_path: Path) -> 
     out = tmp_path / "dense"
     status, text = run(
         *("supernet", "search", "--recipe", "fx_darts", "--data", "digits", "--limit", "32,32,32"),
-        *("--channels", "2", "--cells", "2", "--set", "epochs=1", "--set", "batch=16", "--no-train"),
+        *(
+            "--channels",
+            "2",
+            "--cells",
+            "2",
+            "--set",
+            "epochs=1",
+            "--set",
+            "warmup_epochs=0",
+            "--set",
+            "batch=16",
+            "--no-train",
+        ),
         *("--set", "shrinking.kind=none", "--out", out),
     )
     assert status == 0, text

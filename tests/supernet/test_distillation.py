@@ -259,6 +259,7 @@ def taught(folder: Path, **changes: Any) -> Search:
     family = family_of(SPACE, task, DARTSSizes(channels=2, cells=3))
     values = {
         "epochs": 2,
+        "warmup_epochs": 0,
         "batch": 8,
         "augmentation": "shift",
         "architecture_learning_rate": 20.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def search(
         "epochs": 8,
         "batch": 8,
         "augmentation": "shift",
+        "warmup_epochs": 0,
         "shrinking.every": 2,
         "shrinking.stop_sparsity": 0.0,
         "shrinking.stop_operators": 0.0,
@@ -97,6 +99,26 @@ def test_it_goes_from_dense_to_sparse(recipe: str) -> None:
     code = found.derived()
     assert SPACE.is_valid(code[None]).all()
     assert code.sum() == found.shrinking.left
+
+
+def test_a_warm_up_is_not_counted_as_time_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that ticks once a step, every step takes one tick."""
+    now = [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: 2 * now[0])
+    monkeypatch.setattr("supernet.search.shrinking.time", clock)
+    found = search(epochs=4, warmup_epochs=2)
+    while not found.finished:
+        for _ in range(found.steps):
+            found.run_step()
+            now[0] += 1
+        now[0] += 5  # measuring at the end of an epoch
+        found.end_epoch()
+    assert found.shrinking is not None
+    trace = found.shrinking.trace
+    assert len(trace["seconds"]) == 6
+    # Looked at after every second step, when the clock has not ticked for it yet.
+    assert trace["seconds"][:2].tolist() == [0.5, 0.5]
+    np.testing.assert_array_equal(trace["cpu_seconds"], 2 * trace["seconds"])
 
 
 @pytest.mark.parametrize("recipe", FAST)
