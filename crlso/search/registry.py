@@ -47,6 +47,12 @@ class MethodEntry:
 
 METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
     {
+        "bo": MethodEntry(
+            "crlso.search.bo",
+            "BO",
+            "BOSettings",
+            "Gaussian process on codes and graphs, expected improvement",
+        ),
         "crlso": MethodEntry(
             "crlso.search.crlso",
             "CRLSO",

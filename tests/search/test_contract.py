@@ -15,6 +15,7 @@ from crlso.search.testing import Build, SearchMethodContract
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "bo": {"initial": 5, "round": 4},
         "evolution": {"population": 12, "sample": 4},
         "crlso": {
             "initial": 5,
