@@ -26,12 +26,6 @@ def rank_loss(values: FloatArray) -> FloatArray:
     return scores
 
 
-def worst_for_failed(values: FloatArray) -> FloatArray:
-    """``[n]`` values to be maximised, failed evaluations (NaN) counted like the worst of the others, or 0."""
-    known = np.isfinite(values)
-    return np.where(known, values, values[known].min() if known.any() else 0.0)
-
-
 def raw_loss(values: FloatArray) -> FloatArray:
     """The paper's target, ``1 - accuracy``, for accuracies in percent: ``[n]`` -> ``[n]``."""
     return 1.0 - values / 100.0

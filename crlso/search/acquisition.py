@@ -44,10 +44,10 @@ class ClimbSettings:
 class Acquisition:
     """Finds the architectures with the highest scores among those not asked yet.
 
-    A space of up to ``scan_limit`` codes is scanned: every class of identical networks is scored. A larger
-    one is climbed, from the given starts and from random ones in parallel: in each step a climb moves to its
-    best neighbour if that is better. All that was scored on the way is a candidate. Scores are asked for
-    canonical codes only (:meth:`SearchSpace.canonical`): they do not depend on how a network is written.
+    A space of up to ``scan_limit`` codes is scanned: every class of identical networks is scored, by its
+    first code in the order of :meth:`SearchSpace.enumerate`. A larger one is climbed, from the given starts
+    and from random ones in parallel: in each step a climb moves to its best neighbour if that is better.
+    All that was scored on the way is a candidate.
 
     The list of classes is kept between calls. It follows from the space alone and is no part of a state.
 
@@ -71,7 +71,7 @@ class Acquisition:
         return self._scanned
 
     def classes(self) -> tuple[Codes, Keys]:
-        """``[n, d]`` the canonical code of each class of identical networks, and ``[n]`` the classes' keys.
+        """``[n, d]`` one code of each class of identical networks, and ``[n]`` the keys of the classes.
 
         Raises:
             UserError: The space is too large to be scanned.
@@ -82,7 +82,7 @@ class Acquisition:
             codes = np.concatenate(list(self._space.enumerate()))
             keys, first = np.unique(self._space.class_keys(codes), return_index=True)
             order = np.argsort(first)
-            self._classes = self._space.canonical(codes[first[order]]), keys[order]
+            self._classes = codes[first[order]], keys[order]
         return self._classes
 
     def best(
@@ -104,7 +104,7 @@ class Acquisition:
             if not len(codes):
                 return codes
             return best_distinct(self._space, codes, score(codes), count, asked=asked, rng=rng)
-        codes, scores = self._climb(lambda codes: score(self._space.canonical(codes)), starts, rng)
+        codes, scores = self._climb(score, starts, rng)
         return best_distinct(self._space, codes, scores, count, asked=asked, rng=rng)
 
     def _climb(self, score: Score, starts: Codes, rng: np.random.Generator) -> tuple[Codes, FloatArray]:

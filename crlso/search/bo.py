@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crlso.errors import UserError
-from crlso.latent.targets import rank_loss, worst_for_failed
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import Acquisition
 from crlso.search.gaussian_process import expected_improvement, fit
 from crlso.search.kernels import WeisfeilerLehman, differing
+from crlso.search.observations import Observations, Representatives
 from crlso.search.rng import rng_state, set_rng_state
 
 LENGTHS: Final = (0.17, 0.25, 0.33, 0.5, 0.67, 1.0)
@@ -55,7 +55,7 @@ class BO:
     """Expected improvement of a Gaussian process on the normal scores of the ranks.
 
     Kernel: a weighted mean of exp(-share of differing entries / length) and of the cosine of neighbourhood
-    counts, both of canonical codes, so that one network has one place. Length, weight and noise are those of
+    counts, both of representatives, so that one network has one place. Length, weight and noise are those of
     the largest marginal likelihood, tried one by one in every round; nothing is sampled.
 
     Only the first objective counts; a failed evaluation (NaN) ranks below all others.
@@ -68,16 +68,16 @@ class BO:
         self._space = space
         self._settings = settings
         self._rng = np.random.default_rng(seed)
-        self._acquisition = Acquisition(space)
+        self._representatives = Representatives(space)
         self._neighbourhoods = WeisfeilerLehman(space, settings.rounds)
-        self._codes: Codes = np.zeros((0, len(space.cardinalities)), CODE_DTYPE)
-        self._values: FloatArray = np.zeros(0)
-        self._queue: Codes = self._codes
+        self._acquisition = Acquisition(space)
+        self._seen = Observations(space)
+        self._queue: Codes = self._seen.codes
 
     def ask(self, n: int) -> Codes:
         """``[m, d]``: a random architecture at first, then what the model thinks most of."""
         if not len(self._queue):
-            if len(self._codes) < self._settings.initial:
+            if len(self._seen) < self._settings.initial:
                 self._queue = self._space.sample(1, self._rng)
             else:
                 self._queue = self._propose()
@@ -86,30 +86,24 @@ class BO:
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Shapes: ``[n, d]``, ``[n, m]``."""
-        self._codes = np.concatenate([self._codes, codes.astype(CODE_DTYPE)])
-        self._values = np.concatenate([self._values, values[:, 0]])
+        self._seen.add(codes, values)
 
     def _propose(self) -> Codes:
         """The unasked architectures of the largest expected improvement, random ones where there are none."""
-        codes = self._space.canonical(self._codes)
-        targets = -rank_loss(worst_for_failed(self._values))
+        codes, targets = self._representatives(self._seen.codes), self._seen.targets()
         fitted = fit(self._kernels(codes), targets, NOISES)
         best = float(targets.max())
 
         def improvement(candidates: Codes) -> FloatArray:
-            cross = self._kernel(codes, candidates, fitted.choice)
+            cross = self._kernel(codes, self._representatives(candidates), fitted.choice)
             return expected_improvement(*fitted.predict(cross), best)
 
-        order = np.argsort(-targets, kind="stable")
+        count = self._settings.round
+        starts = self._seen.best(STARTS)
         found = self._acquisition.best(
-            improvement,
-            self._settings.round,
-            asked=self._space.class_keys(self._codes),
-            starts=self._codes[order[:STARTS]],
-            rng=self._rng,
+            improvement, count, asked=self._seen.keys, starts=starts, rng=self._rng
         )
-        missing = self._settings.round - len(found)
-        return np.concatenate([found, self._space.sample(missing, self._rng)]) if missing else found
+        return np.concatenate([found, self._space.sample(count - len(found), self._rng)])
 
     def _kernels(self, codes: Codes) -> Iterator[tuple[_Choice, FloatArray]]:
         """All kernels of the evaluated architectures."""
@@ -128,16 +122,14 @@ class BO:
         """Generator, what was evaluated, what is still to propose."""
         return {
             "rng": rng_state(self._rng),
-            "codes": self._codes,
-            "values": self._values,
+            "seen": self._seen.state_dict(),
             "queue": self._queue,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from ``state``."""
         set_rng_state(self._rng, state["rng"])
-        self._codes = np.asarray(state["codes"], dtype=CODE_DTYPE)
-        self._values = np.asarray(state["values"], dtype=np.float64)
+        self._seen.load_state_dict(state["seen"])
         self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
 
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:

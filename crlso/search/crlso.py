@@ -16,7 +16,7 @@ from crlso.errors import UserError
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
-from crlso.latent.targets import TargetKind, losses, worst_for_failed
+from crlso.latent.targets import TargetKind, losses
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
 from crlso.search.rng import rng_state, set_rng_state
@@ -178,9 +178,12 @@ class CRLSO:
         self._values = np.concatenate([self._values, values[:, 0]])
 
     def _labels(self) -> Labels:
-        values = worst_for_failed(self._values)
+        values = self._values
+        known = np.isfinite(values)
+        worst = values[known].min() if known.any() else 0.0
+        filled = np.where(known, values, worst)
         weights = self._rng.exponential(size=(self.settings.heads, len(values)))
-        targets = losses(values, self.settings.target)
+        targets = losses(filled, self.settings.target)
         noise = self._rng.standard_normal((self.settings.heads, len(values)))
         return Labels(self._codes, targets + self.settings.label_noise * noise, weights)
 

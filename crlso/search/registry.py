@@ -47,6 +47,12 @@ class MethodEntry:
 
 METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
     {
+        "bananas": MethodEntry(
+            "crlso.search.bananas",
+            "Bananas",
+            "BananasSettings",
+            "BANANAS: ensemble of networks, Thompson sampling among mutants of the best",
+        ),
         "bo": MethodEntry(
             "crlso.search.bo",
             "BO",
@@ -73,6 +79,12 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
         ),
         "random": MethodEntry(
             "crlso.search.random_search", "RandomSearch", "RandomSettings", "random search"
+        ),
+        "reinforce": MethodEntry(
+            "crlso.search.reinforce", "Reinforce", "ReinforceSettings", "REINFORCE, a softmax per position"
+        ),
+        "ridge": MethodEntry(
+            "crlso.search.ridge", "Ridge", "RidgeSettings", "greedy, by ridge regression on pairs of entries"
         ),
     }
 )

@@ -94,7 +94,8 @@ def test_search_in_memory_says_so() -> None:
         ((*BENCH, "--report", "test"), "unknown metric of nasbench201 'test'"),
         (
             (*BENCH, "--method", "magic"),
-            "unknown method 'magic'; known: crlso, crlso-paper, evolution, local, random",
+            "unknown method 'magic'; known: bananas, bo, crlso, crlso-paper, evolution, local, random, "
+            "reinforce, ridge",
         ),
         (
             (*BENCH, "--method", "evolution:size=3"),

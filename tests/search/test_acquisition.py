@@ -10,7 +10,7 @@ import pytest
 from crlso.errors import UserError
 from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
 from crlso.search.acquisition import Acquisition, ClimbSettings, best_distinct, mutate
-from crlso.spaces import EdgeCellSpace, Subset, get_space
+from crlso.spaces import Subset, get_space
 
 NOTHING: Keys = np.zeros(0, np.uint64)
 
@@ -57,10 +57,8 @@ def test_scan_ends_where_the_space_does(space: SearchSpace) -> None:
     assert none.shape == (0, 6)
 
 
-def test_climb_reaches_the_top_of_a_single_hill() -> None:
+def test_climb_reaches_the_top_of_a_single_hill(space: SearchSpace) -> None:
     """A sum over positions has one maximum, which single edits lead to from anywhere."""
-    names = ["nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "max_pool_3x3", "sep_conv_3x3"]
-    space = EdgeCellSpace("own", nodes=4, operations=names)  # no two of its codes are one network
     everything = np.concatenate(list(space.enumerate()))
     top = everything[np.argmax(height(everything))]
     for seed in range(3):

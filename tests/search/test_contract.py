@@ -15,6 +15,7 @@ from crlso.search.testing import Build, SearchMethodContract
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "bananas": {"initial": 5, "ensemble": 2, "width": 4, "steps": 2, "mutants": 20},
         "bo": {"initial": 5, "round": 4},
         "evolution": {"population": 12, "sample": 4},
         "crlso": {

@@ -137,7 +137,11 @@ def test_parse_method(text: str, name: str, settings: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rnd", r"unknown method 'rnd'; known: crlso, crlso-paper, evolution, local, random"),
+        (
+            "rnd",
+            r"unknown method 'rnd'; known: bananas, bo, crlso, crlso-paper, evolution, local, random, "
+            r"reinforce, ridge",
+        ),
         ("evolution:population", r"'population' is no setting; write name:key=value:key=value"),
         ("evolution:=3", r"'=3' is no setting"),
         ("evolution:sample=3:sample=4", r"'sample' is given twice"),

@@ -1,0 +1,143 @@
+"""What a search was told, as model-based methods need it: codes, values, and targets to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from crlso.errors import UserError
+from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
+from crlso.spaces import codes as code_tools
+
+
+def normal_scores(values: FloatArray) -> FloatArray:
+    """``[n]`` values to be maximised -> ``[n]`` normal scores of their ranks, larger for better ones.
+
+    The value of rank r (1 is worst; ties share their mean rank) becomes ``Phi^-1((r - 1/2) / n)``: the
+    negative of :func:`crlso.latent.targets.rank_loss`, without torch.
+    """
+    if len(values) == 0:
+        return np.zeros(0)
+    scores: FloatArray = special.ndtri((stats.rankdata(values) - 0.5) / len(values))
+    return scores
+
+
+@final
+class Observations:
+    """All architectures told so far, in order. Failed ones (NaN) count like the worst of the others.
+
+    Args:
+        space: The space of the codes.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self.codes: Codes = np.zeros((0, len(space.cardinalities)), CODE_DTYPE)
+        self._values: FloatArray = np.zeros(0)
+        self.keys: Keys = np.zeros(0, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def add(self, codes: Codes, values: FloatArray) -> None:
+        """Takes what was told: ``[n, d]``, ``[n, m]``; only the first objective counts."""
+        self.codes = np.concatenate([self.codes, codes])
+        self._values = np.concatenate([self._values, values[:, 0]])
+        self.keys = np.concatenate([self.keys, self._space.class_keys(codes)])
+
+    @property
+    def values(self) -> FloatArray:
+        """``[n]`` values without gaps: the worst known one, or 0, stands for a failure."""
+        known = np.isfinite(self._values)
+        worst = self._values[known].min() if known.any() else 0.0
+        return np.where(known, self._values, worst)
+
+    def targets(self) -> FloatArray:
+        """``[n]`` normal scores of the ranks."""
+        return normal_scores(self.values)
+
+    def best(self, count: int) -> Codes:
+        """``[m, d]``, m <= ``count``: the best ones, best first; earlier ones first among equals."""
+        return self.codes[np.argsort(-self.values, kind="stable")[:count]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Codes and values as told."""
+        return {"codes": self.codes, "values": self._values}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over ``state``; the keys follow from it."""
+        self.codes = np.asarray(state["codes"], dtype=CODE_DTYPE)
+        self._values = np.asarray(state["values"], dtype=np.float64)
+        self.keys = self._space.class_keys(self.codes)
+
+
+@final
+class Representatives:
+    """One code for each class of identical networks, so that a model can not take them for different ones.
+
+    In a space that is too large to know its representatives (see :meth:`SearchSpace.canonical`) the codes are
+    taken as they are. Representatives are remembered in spaces of up to 100,000 codes; they follow from the
+    space and are no part of a state.
+
+    Args:
+        space: The space of the codes.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._canonical: bool | None = None
+        count = code_tools.count(space.cardinalities)
+        self._known: NDArray[np.int64] | None = None
+        """Rank of each code's representative, -1 where not worked out yet; ``None``: too many codes."""
+        if count <= code_tools.MAX_LISTED:
+            self._known = np.full(count, -1, dtype=np.int64)
+
+    def __call__(self, codes: Codes) -> Codes:
+        """``[n, d]`` -> ``[n, d]``."""
+        if self._canonical is None:
+            try:
+                self._space.canonical(codes[:1])
+            except UserError:
+                self._canonical = False
+            else:
+                self._canonical = True
+        if not self._canonical:
+            return codes
+        if self._known is None:
+            return self._space.canonical(codes)
+        cardinalities = self._space.cardinalities
+        ranks = code_tools.ravel(codes, cardinalities)
+        new = self._known[ranks] < 0
+        if new.any():
+            found = self._space.canonical(codes[new])
+            self._known[ranks[new]] = code_tools.ravel(found, cardinalities)
+        return code_tools.unravel(self._known[ranks], cardinalities)
+
+
+@final
+class OneHot:
+    """One-hot features of the representative of each class: identical networks have identical features.
+
+    Args:
+        space: The space of the codes.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._offsets = np.concatenate([[0], np.cumsum(space.cardinalities)])
+        self._representatives = Representatives(space)
+
+    @property
+    def width(self) -> int:
+        """Number of features, the sum of the cardinalities."""
+        return int(self._offsets[-1])
+
+    def __call__(self, codes: Codes) -> FloatArray:
+        """``[n, d]`` codes -> ``[n, width]`` zeros and ones, a single one per position."""
+        rows = self._representatives(codes)
+        features = np.zeros((len(rows), self.width))
+        features[np.arange(len(rows))[:, None], rows + self._offsets[:-1]] = 1.0
+        return features

@@ -1,0 +1,210 @@
+"""Greedy search by ridge regression on entries of the code and pairs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crlso.errors import UserError
+from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
+from crlso.search.acquisition import Acquisition
+from crlso.search.observations import Observations, OneHot
+from crlso.search.rng import rng_state, set_rng_state
+
+PENALTIES: Final = tuple(float(10.0**exponent) for exponent in np.arange(-3, 2.01, 0.5))
+"""Penalties tried in every round, for kernels of 1 on the diagonal."""
+
+
+@dataclass(frozen=True)
+class RidgeSettings:
+    """Settings of the search.
+
+    Attributes:
+        initial: Random architectures before the first regression.
+        round: Architectures proposed from one regression.
+        explore: How many of them are drawn at random instead.
+        pairs: Shares of the pairs in the squared length of the features, tried in every round; 0: entries
+            alone.
+        starts: Best architectures asked from which the climbs start, in spaces too large to scan.
+    """
+
+    initial: int = 10
+    round: int = 5
+    explore: int = 0
+    pairs: tuple[float, ...] = (0.0, 0.5, 1.0)
+    starts: int = 8
+
+    def __post_init__(self) -> None:
+        if self.initial < 2:
+            raise UserError(f"initial must be 2 or more for a regression, got {self.initial}")
+        for name in ("round", "starts"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if not 0 <= self.explore <= self.round:
+            raise UserError(f"explore must lie between 0 and round ({self.round}), got {self.explore}")
+        if not self.pairs or not all(0 <= share <= 1 for share in self.pairs):
+            raise UserError(f"pairs must be shares between 0 and 1, one or more, got {self.pairs}")
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeFit:
+    """A ridge regression in its dual form: prediction ``mean + (k(x) - k_mean) @ dual``, k with the data.
+
+    Attributes:
+        share: Share of the pairs in the kernel.
+        penalty: What is added to the kernel's diagonal.
+        error: Mean squared leave-one-out error.
+        mean: Mean of the targets.
+        kernel_mean: ``[n]`` mean of the kernel's rows.
+        dual: ``[n]`` weights of the data; their sum is 0.
+    """
+
+    share: float
+    penalty: float
+    error: float
+    mean: float
+    kernel_mean: FloatArray
+    dual: FloatArray
+
+    def predict(self, equal: FloatArray, positions: int) -> FloatArray:
+        """``[m]`` predictions from ``[m, n]`` numbers of positions equal to those of the data."""
+        return self.mean + (pair_kernel(equal, positions, self.share) - self.kernel_mean) @ self.dual
+
+
+def pair_kernel(equal: FloatArray, positions: int, share: float) -> FloatArray:
+    """Inner products of one-hot and pairwise one-hot features, 1 for equal codes; elementwise in ``equal``.
+
+    Two codes with h equal positions of d share h of d one-hot features, and h (h - 1) / 2 of d (d - 1) / 2
+    pairwise ones. So the regression on all pairs needs no list of them: codes of 784 bits, with 1.2 million
+    pairwise features, are no different from those of six positions.
+
+    Args:
+        equal: Numbers of equal positions, any shape.
+        positions: Number of positions d.
+        share: Share of the pairs in the squared length of the features; without effect where d is 1.
+    """
+    single = equal / positions
+    if positions == 1:
+        return single
+    pairs: FloatArray = equal * (equal - 1) / (positions * (positions - 1))
+    return (1 - share) * single + share * pairs
+
+
+def fit_ridge(
+    equal: FloatArray,
+    targets: FloatArray,
+    positions: int,
+    *,
+    shares: tuple[float, ...],
+    penalties: tuple[float, ...] = PENALTIES,
+) -> RidgeFit:
+    """The ridge regression, with a free intercept, of the smallest leave-one-out error.
+
+    The error is exact and needs no second fit: with the hat matrix ``H = 11'/n + K (K + penalty)^-1``, K the
+    centred kernel, the i-th residual without the i-th datum is ``(y - H y)_i / (1 - H_ii)`` (Allen 1974,
+    PRESS). The targets are taken as given: ranks are not worked out anew without the i-th.
+
+    Args:
+        equal: ``[n, n]`` numbers of positions in which two of the data are equal.
+        targets: ``[n]``.
+        positions: Number of positions of a code.
+        shares: Shares of the pairs to try.
+        penalties: Penalties to try.
+    """
+    n = len(targets)
+    mean = float(targets.mean())
+    centred = targets - mean
+    fits = []
+    for share in shares:
+        kernel = pair_kernel(equal, positions, share)
+        kernel_mean = kernel.mean(axis=0)
+        values, vectors = np.linalg.eigh(kernel - kernel_mean - kernel_mean[:, None] + kernel_mean.mean())
+        values = np.maximum(values, 0.0)
+        projected = vectors.T @ centred
+        for penalty in penalties:
+            kept = values / (values + penalty)
+            residuals = centred - vectors @ (kept * projected)
+            leverage = 1 / n + (vectors**2) @ kept
+            error = float(np.mean((residuals / (1 - leverage)) ** 2))
+            dual = vectors @ (projected / (values + penalty))
+            fits.append(RidgeFit(share, penalty, error, mean, kernel_mean, dual - dual.mean()))
+    return min(fits, key=lambda fit: fit.error)
+
+
+@final
+class Ridge:
+    """Random architectures first; then in every round a regression, and its best unasked predictions.
+
+    The regression predicts normal scores of the ranks from the entries of the code and all pairs of entries,
+    with penalty and weight of the pairs by leave-one-out error (:func:`fit_ridge`). It has no uncertainty:
+    a control for methods that have one, and for those that learn their features. Codes stand for their
+    classes (:class:`~crlso.search.observations.OneHot`). Small spaces are scanned, large ones climbed
+    (:class:`~crlso.search.acquisition.Acquisition`). Only the first objective counts.
+
+    No publication is followed here; on a table of all accuracies the same features are the regression of
+    main effects and pairwise interactions of an analysis of variance.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int, settings: RidgeSettings) -> None:
+        self._space = space
+        self._settings = settings
+        self._rng = np.random.default_rng(seed)
+        self._seen = Observations(space)
+        self._queue: Codes = self._seen.codes
+        self._features = OneHot(space)
+        self._acquisition = Acquisition(space)
+        self._curves: dict[str, list[float]] = {"error": [], "penalty": [], "pairs": []}
+
+    def ask(self, n: int) -> Codes:
+        """``[m, d]``: what is left of the round; a new regression where nothing is."""
+        if not len(self._queue):
+            if len(self._seen) < self._settings.initial:
+                self._queue = self._space.sample(1, self._rng)
+            else:
+                self._queue = self._propose()
+        proposal, self._queue = self._queue[:n], self._queue[n:]
+        return proposal
+
+    def tell(self, codes: Codes, values: FloatArray) -> None:
+        """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
+        self._seen.add(codes, values)
+
+    def _propose(self) -> Codes:
+        settings, positions = self._settings, len(self._space.cardinalities)
+        data = self._features(self._seen.codes)
+        fit = fit_ridge(data @ data.T, self._seen.targets(), positions, shares=settings.pairs)
+        for name, value in (("error", fit.error), ("penalty", fit.penalty), ("pairs", fit.share)):
+            self._curves[name].append(value)
+        chosen = self._acquisition.best(
+            lambda codes: fit.predict(self._features(codes) @ data.T, positions),
+            settings.round - settings.explore,
+            asked=self._seen.keys,
+            starts=self._seen.best(settings.starts),
+            rng=self._rng,
+        )
+        # What was not found is drawn at random, too; the run loop ends the search of an exhausted space.
+        return np.concatenate([chosen, self._space.sample(settings.round - len(chosen), self._rng)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator, what was told, what is left of the round, and the curves."""
+        return {
+            "rng": rng_state(self._rng),
+            "seen": self._seen.state_dict(),
+            "queue": self._queue,
+            "curves": {name: list(values) for name, values in self._curves.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from ``state``."""
+        set_rng_state(self._rng, state["rng"])
+        self._seen.load_state_dict(state["seen"])
+        self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
+        self._curves = {name: list(values) for name, values in state["curves"].items()}
+
+    def diagnostics(self) -> Mapping[str, NDArray[Any]]:
+        """Leave-one-out error, penalty and share of the pairs over the rounds."""
+        return {f"curve/{name}": np.asarray(values) for name, values in self._curves.items() if values}
