@@ -15,6 +15,7 @@ from crlso.errors import UserError
 from crlso.latent.decoder import negative_log_likelihood
 from crlso.latent.model import LatentModel
 from crlso.protocols import Codes, FloatArray
+from crlso.spaces.neighbourhoods import WeisfeilerLehman
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class TrainingSettings:
         posterior_noise: Factor on the noise of the samples that are decoded: 1 makes it a VAE; the CR-LSO
             release has 0.01, which makes it an autoencoder.
         betas: Decay rates of AdamW's two moments.
+        similarity: Weight of the mean squared difference between the products ``z'z / k`` of latent points
+            (means, k dimensions) and the similarity of neighbourhoods of their architectures
+            (:class:`~crlso.spaces.neighbourhoods.WeisfeilerLehman`): it costs no evaluation, and functions
+            that are linear in the kernel's features become linear in the latent space.
     """
 
     steps: int = 2000
@@ -49,12 +54,13 @@ class TrainingSettings:
     noise: float = 1.0
     posterior_noise: float = 1.0
     betas: tuple[float, float] = (0.9, 0.99)
+    similarity: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 0 or self.labelled_batch < 0:
             raise UserError("steps, batch and labelled_batch must be 0 or more")
-        if self.learning_rate <= 0 or self.beta < 0 or self.performance < 0:
-            raise UserError("learning_rate must be positive, beta and performance 0 or more")
+        if self.learning_rate <= 0 or min(self.beta, self.performance, self.similarity) < 0:
+            raise UserError("learning_rate must be positive, beta, performance and similarity 0 or more")
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class Trainer:
         self.unlabelled = unlabelled
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
+        self._neighbourhoods = WeisfeilerLehman(model.space)
         matrices = [p for p in model.parameters() if p.dim() > 1]
         vectors = [p for p in model.parameters() if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -172,6 +179,10 @@ class Trainer:
         reconstruction = negative_log_likelihood(logits, torch.from_numpy(codes.astype(np.int64))).mean()
         kl = gaussian_kl(mean, log_variance).mean()
         loss = reconstruction + settings.beta * kl
+        if settings.similarity:
+            wanted = torch.from_numpy(self._neighbourhoods.similarity(codes, codes)).float()
+            products = mean @ mean.T / mean.shape[1]
+            loss = loss + settings.similarity * (products - wanted).square().mean()
         regression = torch.zeros(())
         if labels is not None and len(chosen):
             points = mean[: len(chosen)]

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crlso.errors import UserError
+from crlso.latent.gaussian_process import expected_improvement, fit
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import Acquisition
-from crlso.search.gaussian_process import expected_improvement, fit
-from crlso.search.kernels import WeisfeilerLehman, differing
 from crlso.search.observations import Observations, Representatives
 from crlso.search.rng import rng_state, set_rng_state
+from crlso.spaces.codes import differing
+from crlso.spaces.neighbourhoods import WeisfeilerLehman
 
 LENGTHS: Final = (0.17, 0.25, 0.33, 0.5, 0.67, 1.0)
 """Of the Hamming kernel, as shares of all entries: from one differing entry of six to all."""

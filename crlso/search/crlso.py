@@ -1,11 +1,12 @@
-"""CR-LSO, our variant: encoder and convex heads re-trained in every round, descent inside the data."""
+"""CR-LSO, our variant: a latent space of neighbourhoods, posterior samples, their minima inside the data."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from types import MappingProxyType
+from typing import Any, Final, Literal, final
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from crlso.errors import UserError
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
+from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.targets import TargetKind, losses
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
+from crlso.search.observations import Observations, Representatives
 from crlso.search.rng import rng_state, set_rng_state
 from crlso.threads import threads
 
@@ -28,8 +31,29 @@ LABELLED_BATCH = 256
 MAP_POINTS = 3000
 """Architectures drawn for the report's map of the latent space."""
 
-CURVES = ("reconstruction", "kl", "performance", "accepted_steps", "descent_distance")
-"""What is noted in every round: nats, nats, squared target units, a share, neighbour distances."""
+CURVES = (
+    "reconstruction",
+    "kl",
+    "performance",
+    "accepted_steps",
+    "descent_distance",
+    "certificate_gap",
+    "quadratic_share",
+)
+"""What is noted: nats, nats, squared target units, a share, neighbour distances, target units, a share."""
+
+HeadKind = Literal["quadratic", "linear", "icnn"]
+
+SHARES: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
+    {"quadratic": (0.0, 0.3, 1.0), "linear": (0.0,)}
+)
+"""Weights of quadratic functions that are tried."""
+
+NOISES: Final = (1e-3, 1e-2, 5e-2)
+"""Variances of the noise that are tried, as multiples of the kernel's."""
+
+LINE: Final = (0.25, 0.5, 0.75, 1.0)
+"""Where on the way from a start to a minimum architectures are decoded."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +61,23 @@ class CRLSOSettings:
     """Settings of the search.
 
     Attributes:
+        head: What is fitted to the performance: ``quadratic`` or ``linear`` functions of latent points with
+            an exact posterior, or an ensemble of input-convex networks (``icnn``).
         initial: Random architectures before the first model.
         round: Architectures proposed from one trained model.
         explore: How many of them are drawn at random instead, so that a region that all heads think badly of
             is looked at again.
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
-        round_steps: Steps in every round, encoder, decoder and heads together.
+        round_steps: Steps in every round, encoder, decoder and input-convex heads together; 0: the latent
+            space stays as pre-trained (not with ``icnn``).
+        similarity: Weight of the similarity of neighbourhoods, see
+            :class:`~crlso.latent.training.TrainingSettings`.
         unlabelled: Unlabelled architectures in a step of a round.
         learning_rate: Of pre-training; a round uses the same.
         beta: Weight of the KL divergence.
         performance: Weight of the regression of the performance.
         target: What the heads predict: ``rank`` (normal scores of the ranks) or ``raw`` (1 - accuracy).
-        heads: Convex heads; each is fitted to its own random weighting of the labels.
+        heads: Input-convex heads; each is fitted to its own random weighting of the labels.
         starts: Points each head's descent starts from; half of them the best evaluated, half random ones.
         descent_steps: Steps of each descent.
         quantile: Share of the data that the trust region holds.
@@ -64,14 +93,16 @@ class CRLSOSettings:
         weight_decay: Of all matrices.
     """
 
+    head: HeadKind = "quadratic"
     initial: int = 10
     round: int = 5
-    explore: int = 1
+    explore: int = 0
     pretrain_steps: int = 400
-    round_steps: int = 30
-    unlabelled: int = 64
+    round_steps: int = 0
+    similarity: float = 100.0
+    unlabelled: int = 128
     learning_rate: float = 3e-3
-    beta: float = 0.01
+    beta: float = 0.0005
     performance: float = 3.0
     target: TargetKind = "rank"
     heads: int = 8
@@ -79,9 +110,9 @@ class CRLSOSettings:
     descent_steps: int = 40
     quantile: float = 0.95
     beam: int = 16
-    latent_dim: int = 24
+    latent_dim: int = 64
     width: int = 64
-    layers: int = 1
+    layers: int = 3
     head_width: int = 32
     head_layers: int = 1
     head_rank: int = 8
@@ -90,16 +121,26 @@ class CRLSOSettings:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("initial", "round", "heads", "starts", "beam", "round_steps", "unlabelled"):
+        for name in ("initial", "round", "heads", "starts", "beam", "unlabelled"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.initial < 2:
             raise UserError(f"initial must be 2 or more for a model to rank them, got {self.initial}")
         if not 0 <= self.explore <= self.round:
             raise UserError(f"explore must lie between 0 and round ({self.round}), got {self.explore}")
-        for name in ("pretrain_steps", "descent_steps", "noise", "label_noise", "weight_decay"):
+        for name in (
+            "pretrain_steps",
+            "round_steps",
+            "descent_steps",
+            "noise",
+            "label_noise",
+            "weight_decay",
+            "similarity",
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.head == "icnn" and not self.round_steps:
+            raise UserError("head=icnn learns in every round: round_steps must be 1 or more, got 0")
         if not 0 < self.quantile <= 1:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
@@ -108,26 +149,31 @@ class CRLSOSettings:
 class CRLSO:
     """Convex latent search (see docs/architecture.md for the picture).
 
-    1. A few random architectures; a G-VAE pre-trained on unlabelled ones.
-    2. Every round, labels re-train encoder, decoder and an ensemble of input-convex heads together. Each head
-       sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981) and its own noise on
-       their targets, so that the spread of the heads stands for what the labels leave open.
-    3. Each head is descended from many starts in one batch, inside the ball that holds the data, every step
-       checked (:func:`crlso.latent.descent.descend`).
-    4. The ends are decoded (most likely codes first), re-encoded, and each proposal is the best unasked
-       candidate of one head drawn at random: a posterior sample and its own minimum.
+    1. A few random architectures; a G-VAE pre-trained on unlabelled ones, whose latent products are to be the
+       similarity of their neighbourhoods: the kernel that a Gaussian process on graphs would have, at no
+       evaluation's cost.
+    2. Every round, functions are drawn from the posterior of a Bayesian regression on linear and quadratic
+       functions of latent points (:class:`~crlso.latent.quadratics.QuadraticPosterior`).
+    3. Each one's minimum in the ball that holds the data is exact: there it is the minimum of a convex
+       function that is nowhere above it (:meth:`~crlso.latent.quadratics.Quadratics.minima`).
+    4. Architectures are decoded at these minima and on the lines to them (most likely codes first) and
+       re-encoded; each function proposes its best unasked one: Thompson sampling.
 
-    Departures from the paper (Rao et al., TNNLS 2022): no pseudo-labels for the whole space, no frozen
-    encoder, ranks instead of accuracies, an ensemble instead of noise, a gradient of the right sign.
+    With ``head="icnn"`` labels re-train encoder, decoder and an ensemble of input-convex networks in every
+    round instead; each sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981) and
+    its own noise on their targets, and is descended step by step (:func:`crlso.latent.descent.descend`).
+
+    Departures from the paper (Rao et al., TNNLS 2022): no pseudo-labels for the whole space, ranks instead of
+    accuracies, a posterior instead of noise, minima instead of single gradient steps of the wrong sign.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, settings: CRLSOSettings) -> None:
         self.space = space
         self.settings = settings
         self._rng = np.random.default_rng([seed, 1])
-        self._codes: Codes = np.zeros((0, len(space.cardinalities)), CODE_DTYPE)
-        self._values: FloatArray = np.zeros(0)
-        self._queue: Codes = self._codes
+        self._representatives = Representatives(space)
+        self._seen = Observations(space)
+        self._queue: Codes = self._seen.codes
         self._seed = seed
         self._model = LatentModel(
             space,
@@ -144,7 +190,7 @@ class CRLSO:
         )
         self._trainer = Trainer(
             self._model,
-            space.sample,
+            lambda n, rng: self._representatives(space.sample(n, rng)),
             TrainingSettings(
                 steps=settings.round_steps,
                 batch=settings.unlabelled,
@@ -154,6 +200,7 @@ class CRLSO:
                 performance=settings.performance,
                 noise=settings.noise,
                 weight_decay=settings.weight_decay,
+                similarity=settings.similarity,
             ),
             seed=seed,
         )
@@ -165,7 +212,7 @@ class CRLSO:
     def ask(self, n: int) -> Codes:
         """The next proposals; trains a model whenever the queue of the last round has run out."""
         if len(self._queue) == 0:
-            if len(self._codes) < self.settings.initial:
+            if len(self._seen) < self.settings.initial:
                 self._queue = self.space.sample(1, self._rng)
             else:
                 self._queue = self._propose()
@@ -174,77 +221,104 @@ class CRLSO:
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Takes the values of evaluated proposals; failed ones count like the worst of the others."""
-        self._codes = np.concatenate([self._codes, codes])
-        self._values = np.concatenate([self._values, values[:, 0]])
+        self._seen.add(codes, values)
 
     def _labels(self) -> Labels:
-        values = self._values
-        known = np.isfinite(values)
-        worst = values[known].min() if known.any() else 0.0
-        filled = np.where(known, values, worst)
+        values = self._seen.values
         weights = self._rng.exponential(size=(self.settings.heads, len(values)))
-        targets = losses(filled, self.settings.target)
+        targets = losses(values, self.settings.target)
         noise = self._rng.standard_normal((self.settings.heads, len(values)))
-        return Labels(self._codes, targets + self.settings.label_noise * noise, weights)
+        codes = self._representatives(self._seen.codes)
+        return Labels(codes, targets + self.settings.label_noise * noise, weights)
 
     def _propose(self) -> Codes:
-        """One round: train, descend, decode, pick; plus the random share."""
+        """One round: train, find minima, decode, pick; plus the random share."""
         settings = self.settings
         if not self._pretrained:
-            self._trainer.run(settings.pretrain_steps, None)
+            self._note(self._trainer.run(settings.pretrain_steps, None))
             self._pretrained = True
-        if self._trained_on < len(self._codes):
+        if settings.round_steps and self._trained_on < len(self._seen):
             # Only new labels are worth a training: at the end of an exhausted space there are none.
             self._note(self._trainer.run(settings.round_steps, self._labels()))
-            self._trained_on = len(self._codes)
-        candidates = self._candidates(self._descend())
-        keys = self.space.class_keys(candidates)
-        fresh = ~np.isin(keys, self.space.class_keys(self._codes))
-        candidates, keys = candidates[fresh], keys[fresh]
-        chosen = candidates[:0]
-        if len(candidates):
-            chosen = candidates[self._pick(self._model.predict(candidates).numpy(), keys)]
-        # What the heads found no candidate for is drawn at random too.
+            self._trained_on = len(self._seen)
+        known = self._model.encode(self._representatives(self._seen.codes))
+        background = self._model.encode(self._representatives(self.space.sample(256, self._rng)))
+        region = TrustRegion.of(torch.cat([background, known]), quantile=settings.quantile)
+        starts = torch.cat([known[self._order()[: settings.starts // 2]], background])[: settings.starts]
+        chosen = (
+            self._descended(starts, region)
+            if settings.head == "icnn"
+            else self._sampled(known, starts, region)
+        )
+        # What was found no candidate for is drawn at random too.
         return np.concatenate([chosen, self.space.sample(settings.round - len(chosen), self._rng)])
 
-    def _descend(self) -> Tensor:
-        """Ends of the descents of all heads, ``[heads * starts, latent_dim]``."""
+    def _sampled(self, known: Tensor, starts: Tensor, region: TrustRegion) -> Codes:
+        """Thompson sampling: the best candidates of functions drawn from the posterior."""
+        settings = self.settings
+        posterior = self._posterior(known)
+        functions = posterior.sample(settings.round - settings.explore, self._rng)
+        minima = functions.minima(region).points.float()
+        lines = [starts + share * (end - starts) for end in minima for share in LINE]
+        candidates, keys = self._candidates(torch.cat([minima, *lines]))
+        if not len(candidates):
+            return candidates
+        latents = self._model.encode(candidates)
+        mean = posterior.mean()
+        bound = float(mean.minima(region).values[0])
+        self._curves["certificate_gap"].append(float(mean(latents).min()) - bound)
+        self._curves["quadratic_share"].append(posterior.fitted.choice)
+        return candidates[self._pick(functions(latents).numpy(), keys)]
+
+    def _posterior(self, known: Tensor) -> QuadraticPosterior:
+        targets = losses(self._seen.values, self.settings.target)
+        return QuadraticPosterior(known, targets, shares=SHARES[self.settings.head], noises=NOISES)
+
+    def _descended(self, starts: Tensor, region: TrustRegion) -> Codes:
+        """The best candidates of the ends of all heads' descents."""
         settings, model = self.settings, self._model
-        order = np.argsort(-self._values, kind="stable")
-        best = model.encode(self._codes[order[: settings.starts // 2]])
-        background = model.encode(self.space.sample(256, self._rng))
-        data = torch.cat([background, model.encode(self._codes)])
-        drawn = self._rng.integers(len(background), size=(settings.heads, settings.starts - len(best)))
         descent = descend(
             model.heads,
-            torch.cat([best.expand(settings.heads, -1, -1), background[drawn]], dim=1),
-            TrustRegion.of(data, quantile=settings.quantile),
+            starts.expand(settings.heads, -1, -1),
+            region,
             neighbour_distance=self._neighbour_distance(),
             settings=DescentSettings(steps=settings.descent_steps),
         )
         self._curves["accepted_steps"].append(descent.accepted)
         self._curves["descent_distance"].append(descent.distance)
-        return descent.points.reshape(-1, settings.latent_dim)
+        candidates, keys = self._candidates(descent.points.reshape(-1, settings.latent_dim))
+        if not len(candidates):
+            return candidates
+        predicted = model.predict(candidates).numpy()
+        return candidates[self._pick(predicted[self._rng.permutation(settings.heads)], keys)]
+
+    def _order(self) -> NDArray[np.intp]:
+        """Of what was evaluated, the best first."""
+        return np.argsort(-self._seen.values, kind="stable")
 
     def _note(self, curves: TrainingCurves) -> None:
-        self._curves["reconstruction"].append(curves.reconstruction[-1])
-        self._curves["kl"].append(curves.kl[-1])
-        self._curves["performance"].append(curves.performance[-1])
+        if curves.reconstruction:
+            self._curves["reconstruction"].append(curves.reconstruction[-1])
+            self._curves["kl"].append(curves.kl[-1])
+            self._curves["performance"].append(curves.performance[-1])
 
-    def _candidates(self, ends: Tensor) -> Codes:
-        """The likeliest architectures at each end point, each once."""
-        decoded = self._model.decode_beam(ends, self.settings.beam)
-        return np.unique(decoded.reshape(-1, decoded.shape[-1]), axis=0)
+    def _candidates(self, points: Tensor) -> tuple[Codes, Keys]:
+        """The likeliest unasked architectures at each point, each class once, and the keys of the classes."""
+        decoded = self._model.decode_beam(points, self.settings.beam)
+        codes = np.unique(decoded.reshape(-1, decoded.shape[-1]), axis=0)
+        codes = np.unique(self._representatives(codes), axis=0)
+        keys, first = np.unique(self.space.class_keys(codes), return_index=True)
+        fresh = ~np.isin(keys, self._seen.keys)
+        return codes[first[fresh]], keys[fresh]
 
-    def _pick(self, predicted: NDArray[np.float32], keys: Keys) -> list[int]:
-        """For one randomly drawn head after the other, its best candidate of a class not yet picked."""
-        heads = self._rng.permutation(self.settings.heads)
+    def _pick(self, predicted: FloatArray, keys: Keys) -> list[int]:
+        """For one function after the other, its best candidate of a class not yet picked."""
         taken: list[int] = []
         for turn in range(self.settings.round - self.settings.explore):
             free = ~np.isin(keys, keys[taken])
             if not free.any():
                 break
-            scores = np.where(free, predicted[heads[turn % len(heads)]], np.inf)
+            scores = np.where(free, predicted[turn % len(predicted)], np.inf)
             taken.append(int(np.argmin(scores)))
         return taken
 
@@ -262,8 +336,7 @@ class CRLSO:
         """Everything that the next proposal depends on."""
         return {
             "rng": rng_state(self._rng),
-            "codes": self._codes,
-            "values": self._values,
+            "seen": self._seen.state_dict(),
             "queue": self._queue,
             "pretrained": self._pretrained,
             "trained_on": self._trained_on,
@@ -275,8 +348,7 @@ class CRLSO:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken."""
         set_rng_state(self._rng, state["rng"])
-        self._codes = np.asarray(state["codes"], dtype=CODE_DTYPE)
-        self._values = np.asarray(state["values"], dtype=np.float64)
+        self._seen.load_state_dict(state["seen"])
         self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
         self._pretrained = state["pretrained"]
         self._trained_on = state["trained_on"]
@@ -287,14 +359,21 @@ class CRLSO:
     @threads()
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """The latent space and the search's path in two dimensions, and the curves over rounds."""
-        if not len(self._codes):
+        if not len(self._seen):
             return {}
         members = np.unique(self.space.sample(MAP_POINTS, np.random.default_rng(self._seed)), axis=0)
-        flat, path = project_2d(self._model.encode(members), self._model.encode(self._codes))
+        latents = self._model.encode(self._representatives(members))
+        known = self._model.encode(self._representatives(self._seen.codes))
+        flat, path = project_2d(latents, known)
+        if self.settings.head == "icnn":
+            predicted = self._model.heads(latents).mean(0).detach()
+        else:
+            predicted = self._posterior(known).mean()(latents)[0]
         arrays: dict[str, NDArray[Any]] = {
             "space_codes": members,
             "space_latent": flat,
-            "space_predicted": -self._model.predict(members).mean(0).numpy(),
+            "space_predicted": -predicted.numpy(),
             "trial_latent": path,
         }
-        return arrays | {f"curve/{name}": np.asarray(values) for name, values in self._curves.items()}
+        curves = {f"curve/{name}": np.asarray(values) for name, values in self._curves.items() if values}
+        return arrays | curves

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crlso.errors import ArchitectureError, UserError
-from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, Keys, Rule
+from crlso.protocols import CODE_DTYPE, BoolArray, Code, Codes, FloatArray, Keys, Rule
 
 MAX_RANK = 2**63 - 1
 """Ranks are int64: larger spaces have codes but no ranks."""
@@ -203,3 +203,11 @@ def check_rule(rule: str, space: str, known: Sequence[Rule]) -> None:
         raise UserError(
             f"space {space!r} has no rule {rule!r} for equal architectures; known: {', '.join(known)}"
         )
+
+
+def differing(one: Codes, other: Codes) -> FloatArray:
+    """Number of entries in which codes differ: ``[n, d]``, ``[m, d]`` -> ``[n, m]``."""
+    found = np.zeros((len(one), len(other)))
+    for position in range(one.shape[1]):
+        found += one[:, position, None] != other[None, :, position]
+    return found

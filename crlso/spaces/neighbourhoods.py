@@ -1,4 +1,4 @@
-"""Similarities of architectures for Gaussian processes: equal entries of codes, equal parts of graphs."""
+"""How alike two architectures are, by the neighbourhoods of their nodes that are the same."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from crlso.protocols import Codes, FloatArray, SearchSpace
 
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 """Odd, from the golden ratio: multiplying by it spreads bits, as in Knuth's multiplicative hashing."""
-
-
-def differing(one: Codes, other: Codes) -> FloatArray:
-    """Number of entries in which codes differ: ``[n, d]``, ``[m, d]`` -> ``[n, m]``."""
-    found = np.zeros((len(one), len(other)))
-    for position in range(one.shape[1]):
-        found += one[:, position, None] != other[None, :, position]
-    return found
 
 
 @final

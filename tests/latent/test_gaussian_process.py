@@ -11,10 +11,11 @@ from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from crlso.latent.gaussian_process import expected_improvement, fit
 from crlso.protocols import Codes, SearchSpace
-from crlso.search.gaussian_process import expected_improvement, fit
-from crlso.search.kernels import WeisfeilerLehman, differing
 from crlso.spaces import get_space
+from crlso.spaces.codes import differing
+from crlso.spaces.neighbourhoods import WeisfeilerLehman
 
 
 def squared(one: np.ndarray, other: np.ndarray, length: float) -> np.ndarray:

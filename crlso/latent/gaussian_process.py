@@ -32,6 +32,11 @@ class Fitted(Generic[Choice]):
     _factor: FloatArray
     _weights: FloatArray
 
+    def solve(self, values: FloatArray) -> FloatArray:
+        """Inverse of the kernel of scale 1 with its noise, times ``[n]`` values."""
+        solved: FloatArray = linalg.cho_solve((self._factor, True), values)
+        return solved
+
     def predict(self, cross: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the function without noise.
 
@@ -53,7 +58,7 @@ def fit(
     of scale 1, noise included.
 
     Args:
-        kernels: Hyper-parameters and ``[n, n]`` kernel of the data, ones on the diagonal.
+        kernels: Hyper-parameters and ``[n, n]`` kernel of the data, of scale 1.
         targets: ``[n]``, around zero.
         noises: Variances to try, as multiples of the kernel's.
     """

@@ -1,0 +1,135 @@
+"""Quadratic functions of latent points: exact minima in a ball, exact posterior samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crlso.latent.descent import TrustRegion
+from crlso.latent.gaussian_process import Fitted, fit
+from crlso.protocols import FloatArray
+
+BISECTIONS: Final = 200
+"""Halvings of the interval of a multiplier: more than a double can tell apart."""
+
+
+@dataclass(frozen=True)
+class Quadratics:
+    """S functions ``f(z) = z' Q z + a' z`` of latent points, in float64.
+
+    Attributes:
+        matrices: ``[S, k, k]`` symmetric Q.
+        linear: ``[S, k]`` a.
+    """
+
+    matrices: Tensor
+    linear: Tensor
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Values ``[S, n]`` at ``[n, k]`` points, or at ``[S, n, k]``, each function's own."""
+        points = z.double().expand(len(self.linear), *z.shape[-2:])
+        curved = (torch.bmm(points, self.matrices) * points).sum(-1)
+        return curved + torch.bmm(points, self.linear[..., None])[..., 0]
+
+    def minima(self, region: TrustRegion) -> Minima:
+        """The least value of each function in a ball, whether or not the function is convex.
+
+        In the ball ``|z - c| <= R`` the function ``f(z) + m (|z - c|^2 - R^2)`` with m >= 0 is nowhere above
+        f. The smallest m that makes it convex and its minimum a point of the ball is found by bisection; then
+        both have the same minimum (the trust-region problem; More and Sorensen 1983, theorem 3.2). Where
+        data lie on a sphere around c, f and its convex companion agree on all of it.
+        """
+        centre, radius = region.centre.double(), region.radius
+        linear = self.linear + 2 * self.matrices @ centre
+        values, vectors = torch.linalg.eigh(self.matrices)
+        half = torch.bmm(vectors.mT, linear[..., None])[..., 0] / 2
+        lowest = values[:, 0]
+        low = torch.clamp(-lowest, min=0.0)
+        high = low + half.norm(dim=1) / radius + 1e-12
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            outside = _offset(values, half, middle).norm(dim=1) > radius
+            low, high = torch.where(outside, middle, low), torch.where(outside, high, middle)
+        offset = _offset(values, half, high)
+        # Where nothing pulls along the lowest direction (the hard case), both ways along it are as good.
+        missing = (radius**2 - offset.square().sum(1)).clamp(min=0.0).sqrt()
+        offset[:, 0] += torch.where(lowest + high <= 1e-9, missing, torch.zeros_like(missing))
+        points = centre + torch.bmm(vectors, offset[..., None])[..., 0]
+        return Minima(points, self(points[:, None])[:, 0], high)
+
+
+def _offset(values: Tensor, half: Tensor, multiplier: Tensor) -> Tensor:
+    """From the centre to the stationary point, in the directions of the eigenvectors."""
+    shifted = values + multiplier[:, None]
+    return torch.where(shifted > 1e-12, -half / shifted.clamp(min=1e-12), torch.zeros_like(half))
+
+
+@dataclass(frozen=True)
+class Minima:
+    """Where functions are least in a ball.
+
+    Attributes:
+        points: ``[S, k]``.
+        values: ``[S]``.
+        multipliers: ``[S]`` m of the convex function that has the same minimum; 0: the function itself.
+    """
+
+    points: Tensor
+    values: Tensor
+    multipliers: Tensor
+
+
+@final
+class QuadraticPosterior:
+    """Bayesian regression on linear and quadratic functions of latent points, with an exact posterior.
+
+    Prior: independent normal weights, that is a Gaussian process with the kernel ``z'y + q (z'y)^2`` for
+    points ``z / sqrt(k)``. The share q of the quadratic functions, scale and noise are those of the largest
+    marginal likelihood. There is no constant: targets lie around zero.
+
+    Args:
+        latents: ``[n, k]`` points.
+        targets: ``[n]``; smaller is better.
+        shares: q to try; (0,) for linear functions alone.
+        noises: Variances to try, as multiples of the kernel's.
+    """
+
+    def __init__(
+        self, latents: Tensor, targets: FloatArray, *, shares: tuple[float, ...], noises: tuple[float, ...]
+    ) -> None:
+        self._points = (latents.double() / latents.shape[1] ** 0.5).numpy()
+        self._targets = targets
+        products = self._points @ self._points.T
+        self.fitted: Fitted[float] = fit(
+            ((share, products + share * np.square(products)) for share in shares), targets, noises
+        )
+
+    def mean(self) -> Quadratics:
+        """The posterior's mean, a function of latent points."""
+        return self._functions(np.zeros((1, 0)), np.zeros((1, 0, 0)), self._targets[None])
+
+    def sample(self, count: int, rng: np.random.Generator) -> Quadratics:
+        """Functions drawn from the posterior: drawn from the prior, then corrected by the data (Matheron)."""
+        n, k = self._points.shape
+        scale = self.fitted.scale**0.5
+        linear = scale * rng.standard_normal((count, k))
+        matrices = scale * self.fitted.choice**0.5 * rng.standard_normal((count, k, k))
+        drawn = linear @ self._points.T + np.einsum("ni,sij,nj->sn", self._points, matrices, self._points)
+        noise = scale * self.fitted.noise**0.5 * rng.standard_normal((count, n))
+        return self._functions(linear, matrices, self._targets - drawn - noise)
+
+    def _functions(self, linear: FloatArray, matrices: FloatArray, residuals: FloatArray) -> Quadratics:
+        """Prior functions (none of an empty array) plus what the kernel makes of residuals ``[S, n]``."""
+        k = self._points.shape[1]
+        duals = np.stack([self.fitted.solve(row) for row in residuals])
+        own_linear = duals @ self._points
+        own = self.fitted.choice * np.einsum("sn,ni,nj->sij", duals, self._points, self._points)
+        if linear.size:
+            own_linear = own_linear + linear
+            own = own + (matrices + matrices.transpose(0, 2, 1)) / 2
+        # Of latent points themselves, not divided by the root of their dimension.
+        return Quadratics(torch.from_numpy(own / k), torch.from_numpy(own_linear / k**0.5))
