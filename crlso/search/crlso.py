@@ -234,8 +234,10 @@ class CRLSO:
     def _propose(self) -> Codes:
         """One round: train, find minima, decode, pick; plus the random share."""
         settings = self.settings
+        if settings.explore == settings.round:
+            return self.space.sample(settings.round, self._rng)
         if not self._pretrained:
-            self._note(self._trainer.run(settings.pretrain_steps, None))
+            self._trainer.run(settings.pretrain_steps, None)
             self._pretrained = True
         if settings.round_steps and self._trained_on < len(self._seen):
             # Only new labels are worth a training: at the end of an exhausted space there are none.
@@ -261,13 +263,14 @@ class CRLSO:
         minima = functions.minima(region).points.float()
         lines = [starts + share * (end - starts) for end in minima for share in LINE]
         candidates, keys = self._candidates(torch.cat([minima, *lines]))
-        if not len(candidates):
-            return candidates
         latents = self._model.encode(candidates)
+        # No architecture in the ball is predicted to be better than the bound: how near is the best known?
         mean = posterior.mean()
         bound = float(mean.minima(region).values[0])
-        self._curves["certificate_gap"].append(float(mean(latents).min()) - bound)
+        self._curves["certificate_gap"].append(float(mean(torch.cat([known, latents])).min()) - bound)
         self._curves["quadratic_share"].append(posterior.fitted.choice)
+        if not len(candidates):
+            return candidates
         return candidates[self._pick(functions(latents).numpy(), keys)]
 
     def _posterior(self, known: Tensor) -> QuadraticPosterior:

@@ -341,7 +341,7 @@ def test_diagnostics_show_the_space_and_the_path() -> None:
     # Looking changes nothing.
     assert dump_state(method.state_dict()) == before
     # Where a trial is on the map, it is drawn at the same place.
-    told = method.state_dict()["codes"]
+    told = method.state_dict()["seen"]["codes"]
     places = {
         tuple(code): place
         for code, place in zip(arrays["space_codes"].tolist(), arrays["space_latent"], strict=True)
@@ -351,16 +351,24 @@ def test_diagnostics_show_the_space_and_the_path() -> None:
         np.testing.assert_allclose(arrays["trial_latent"][i], places[tuple(told[i].tolist())], atol=1e-4)
 
 
-def test_predictions_follow_the_values() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"head": "icnn", "round_steps": 150, "pretrain_steps": 0, "label_noise": 0.0, "noise": 0.0},
+        {"head": "quadratic", "round_steps": 0, "pretrain_steps": 150, "latent_dim": 24, "unlabelled": 64},
+        {"head": "linear", "round_steps": 0, "pretrain_steps": 150, "latent_dim": 24, "unlabelled": 64},
+    ],
+)
+def test_predictions_follow_the_values(settings: dict[str, Any]) -> None:
     """``space_predicted`` is a score: larger is better."""
     space = SPACES["nasbench201"]
     table = additive(space)
-    method = small(space, round_steps=150, pretrain_steps=0, learning_rate=1e-2, label_noise=0.0, noise=0.0)
+    method = small(space, learning_rate=1e-2, **settings)
     codes = space.sample(60, np.random.default_rng(3))
-    method.tell(codes, worth(codes, table)[:, None])
+    method.tell(codes, worth(space.canonical(codes), table)[:, None])
     method.ask(1)
     arrays = method.diagnostics()
-    truth = worth(arrays["space_codes"], table)
+    truth = worth(space.canonical(arrays["space_codes"]), table)
     assert np.corrcoef(arrays["space_predicted"], truth)[0, 1] > 0.5
 
 
@@ -373,7 +381,10 @@ def test_predictions_follow_the_values() -> None:
         ({"heads": 0}, "heads must be 1 or more"),
         ({"starts": 0}, "starts must be 1 or more"),
         ({"beam": 0}, "beam must be 1 or more"),
-        ({"round_steps": 0}, "round_steps must be 1 or more"),
+        ({"head": "icnn", "round_steps": 0}, "round_steps must be 1 or more"),
+        ({"round_steps": -1}, "round_steps must be 0 or more"),
+        ({"similarity": -1.0}, "similarity must be 0 or more"),
+        ({"head": "convex"}, "quadratic"),
         ({"unlabelled": 0}, "unlabelled must be 1 or more"),
         ({"pretrain_steps": -1}, "pretrain_steps must be 0 or more"),
         ({"descent_steps": -1}, "descent_steps must be 0 or more"),
