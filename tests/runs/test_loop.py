@@ -204,7 +204,7 @@ def test_a_defective_method_is_not_a_user_error() -> None:
     [
         ({"metric": "accuracy"}, "unknown metric of line-bench 'accuracy'; known: loss, score, square"),
         ({"report": ["size"]}, "unknown metric of line-bench 'size'"),
-        ({"method": "magic"}, "unknown method 'magic'; known: crlso"),
+        ({"method": "magic"}, "unknown method 'magic'; known: bananas, bo, crlso"),
         (
             {"method": "evolution", "settings": {"x": "1"}},
             "unknown setting of evolution 'x'; known: population",
