@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import UserError
-from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
+from crlso.protocols import Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import best_distinct, mutate
-from crlso.search.observations import Observations, OneHot
-from crlso.search.rng import rng_state, set_rng_state
+from crlso.search.observations import OneHot
+from crlso.search.rounds import Rounds
 from crlso.threads import threads
 
 
@@ -128,84 +128,65 @@ class Bananas:
     def __init__(self, space: SearchSpace, *, seed: int, settings: BananasSettings) -> None:
         self._space = space
         self._settings = settings
-        self._rng = np.random.default_rng(seed)
-        self._seen = Observations(space)
-        self._queue: Codes = self._seen.codes
+        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=settings.initial)
         self._features = OneHot(space)
-        self._curves: dict[str, list[float]] = {"error": [], "spread": []}
 
     @threads()
     def ask(self, n: int) -> Codes:
         """``[m, d]``: what is left of the round; a new ensemble where nothing is."""
-        if not len(self._queue):
-            if len(self._seen) < self._settings.initial:
-                self._queue = self._space.sample(1, self._rng)
-            else:
-                self._queue = self._propose()
-        proposal, self._queue = self._queue[:n], self._queue[n:]
-        return proposal
+        return self._rounds.ask(n, self._propose)
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
-        self._seen.add(codes, values)
+        self._rounds.tell(codes, values)
 
     def _propose(self) -> Codes:
-        settings = self._settings
+        settings, rounds = self._settings, self._rounds
         candidates = self._candidates()
         chosen = candidates
         if len(candidates):
             mean, spread = self._predict(candidates)
-            draws = mean + spread * self._rng.standard_normal(len(mean))
+            draws = mean + spread * rounds.rng.standard_normal(len(mean))
             chosen = best_distinct(
-                self._space, candidates, draws, settings.round, asked=self._seen.keys, rng=self._rng
+                self._space, candidates, draws, settings.round, asked=rounds.seen.keys, rng=rounds.rng
             )
-        # What was not found around the best is drawn at random.
-        return np.concatenate([chosen, self._space.sample(settings.round - len(chosen), self._rng)])
+        return rounds.filled(chosen, settings.round)
 
     def _candidates(self) -> Codes:
         """Unasked mutants of the best, each class once."""
-        settings = self._settings
-        parents = self._seen.best(settings.parents)
+        settings, rng = self._settings, self._rounds.rng
+        parents = self._rounds.seen.best(settings.parents)
         parents = parents[np.arange(settings.mutants) % len(parents)]
-        edits = self._rng.integers(1, settings.edits + 1, size=len(parents))
+        edits = rng.integers(1, settings.edits + 1, size=len(parents))
         mutants = np.concatenate(
-            [mutate(self._space, parents[edits == count], count, self._rng) for count in np.unique(edits)]
+            [mutate(self._space, parents[edits == count], count, rng) for count in np.unique(edits)]
         )
         keys, first = np.unique(self._space.class_keys(mutants), return_index=True)
-        return mutants[first[~np.isin(keys, self._seen.keys)]]
+        return mutants[first[~np.isin(keys, self._rounds.seen.keys)]]
 
     def _predict(self, candidates: Codes) -> tuple[FloatArray, FloatArray]:
         """Trains an ensemble; its mean and deviation at each candidate."""
         settings = self._settings
         widths = [self._features.width, *[settings.width] * settings.layers, 1]
-        ensemble = _Ensemble(widths, settings.ensemble, int(self._rng.integers(2**31)))
+        ensemble = _Ensemble(widths, settings.ensemble, int(self._rounds.rng.integers(2**31)))
         known, asked = (
-            torch.from_numpy(self._features(codes)).float() for codes in (self._seen.codes, candidates)
+            torch.from_numpy(self._features(codes)).float() for codes in (self._rounds.seen.codes, candidates)
         )
-        error = ensemble.fit(known, torch.from_numpy(self._seen.targets()).float(), settings)
+        error = ensemble.fit(known, torch.from_numpy(self._rounds.seen.targets()).float(), settings)
         with torch.no_grad():
             predicted: FloatArray = ensemble(asked).numpy().astype(np.float64)
         mean, spread = predicted.mean(axis=0), predicted.std(axis=0)
-        self._curves["error"].append(error)
-        self._curves["spread"].append(float(spread.mean()))
+        self._rounds.note(error=error, spread=float(spread.mean()))
         return mean, spread
 
     def state_dict(self) -> dict[str, Any]:
         """Generator, what was told, what is left of the round, and the curves; networks are made anew."""
-        return {
-            "rng": rng_state(self._rng),
-            "seen": self._seen.state_dict(),
-            "queue": self._queue,
-            "curves": {name: list(values) for name, values in self._curves.items()},
-        }
+        return self._rounds.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from ``state``."""
-        set_rng_state(self._rng, state["rng"])
-        self._seen.load_state_dict(state["seen"])
-        self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
-        self._curves = {name: list(values) for name, values in state["curves"].items()}
+        self._rounds.load_state_dict(state)
 
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """Error of the fit and mean deviation of the ensemble at the candidates, over the rounds."""
-        return {f"curve/{name}": np.asarray(values) for name, values in self._curves.items() if values}
+        return self._rounds.diagnostics()

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from crlso.errors import UserError
 from crlso.latent.gaussian_process import expected_improvement, fit
-from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
+from crlso.protocols import Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import Acquisition
-from crlso.search.observations import Observations, Representatives
-from crlso.search.rng import rng_state, set_rng_state
+from crlso.search.observations import Representatives
+from crlso.search.rounds import Rounds
 from crlso.spaces.codes import differing
 from crlso.spaces.neighbourhoods import WeisfeilerLehman
 
@@ -68,30 +68,23 @@ class BO:
     def __init__(self, space: SearchSpace, *, seed: int, settings: BOSettings) -> None:
         self._space = space
         self._settings = settings
-        self._rng = np.random.default_rng(seed)
+        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=settings.initial)
         self._representatives = Representatives(space)
         self._neighbourhoods = WeisfeilerLehman(space, settings.rounds)
         self._acquisition = Acquisition(space)
-        self._seen = Observations(space)
-        self._queue: Codes = self._seen.codes
 
     def ask(self, n: int) -> Codes:
         """``[m, d]``: a random architecture at first, then what the model thinks most of."""
-        if not len(self._queue):
-            if len(self._seen) < self._settings.initial:
-                self._queue = self._space.sample(1, self._rng)
-            else:
-                self._queue = self._propose()
-        proposed, self._queue = self._queue[:n], self._queue[n:]
-        return proposed
+        return self._rounds.ask(n, self._propose)
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Shapes: ``[n, d]``, ``[n, m]``."""
-        self._seen.add(codes, values)
+        self._rounds.tell(codes, values)
 
     def _propose(self) -> Codes:
         """The unasked architectures of the largest expected improvement, random ones where there are none."""
-        codes, targets = self._representatives(self._seen.codes), self._seen.targets()
+        seen = self._rounds.seen
+        codes, targets = self._representatives(seen.codes), seen.targets()
         fitted = fit(self._kernels(codes), targets, NOISES)
         best = float(targets.max())
 
@@ -100,11 +93,10 @@ class BO:
             return expected_improvement(*fitted.predict(cross), best)
 
         count = self._settings.round
-        starts = self._seen.best(STARTS)
         found = self._acquisition.best(
-            improvement, count, asked=self._seen.keys, starts=starts, rng=self._rng
+            improvement, count, asked=seen.keys, starts=seen.best(STARTS), rng=self._rounds.rng
         )
-        return np.concatenate([found, self._space.sample(count - len(found), self._rng)])
+        return self._rounds.filled(found, count)
 
     def _kernels(self, codes: Codes) -> Iterator[tuple[_Choice, FloatArray]]:
         """All kernels of the evaluated architectures."""
@@ -121,21 +113,15 @@ class BO:
 
     def state_dict(self) -> dict[str, Any]:
         """Generator, what was evaluated, what is still to propose."""
-        return {
-            "rng": rng_state(self._rng),
-            "seen": self._seen.state_dict(),
-            "queue": self._queue,
-        }
+        return self._rounds.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from ``state``."""
-        set_rng_state(self._rng, state["rng"])
-        self._seen.load_state_dict(state["seen"])
-        self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
+        self._rounds.load_state_dict(state)
 
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
-        """Nothing to show."""
-        return {}
+        """Curves over the rounds."""
+        return self._rounds.diagnostics()
 
 
 @dataclass(frozen=True)

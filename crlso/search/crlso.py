@@ -19,10 +19,10 @@ from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.targets import TargetKind, losses
-from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
-from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
-from crlso.search.observations import Observations, Representatives
-from crlso.search.rng import rng_state, set_rng_state
+from crlso.latent.training import Labels, Trainer, TrainingSettings
+from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
+from crlso.search.observations import Representatives
+from crlso.search.rounds import Rounds
 from crlso.threads import threads
 
 LABELLED_BATCH = 256
@@ -30,17 +30,6 @@ LABELLED_BATCH = 256
 
 MAP_POINTS = 3000
 """Architectures drawn for the report's map of the latent space."""
-
-CURVES = (
-    "reconstruction",
-    "kl",
-    "performance",
-    "accepted_steps",
-    "descent_distance",
-    "certificate_gap",
-    "quadratic_share",
-)
-"""What is noted: nats, nats, squared target units, a share, neighbour distances, target units, a share."""
 
 HeadKind = Literal["quadratic", "linear", "icnn"]
 
@@ -170,10 +159,8 @@ class CRLSO:
     def __init__(self, space: SearchSpace, *, seed: int, settings: CRLSOSettings) -> None:
         self.space = space
         self.settings = settings
-        self._rng = np.random.default_rng([seed, 1])
+        self._rounds = Rounds(space, rng=np.random.default_rng([seed, 1]), initial=settings.initial)
         self._representatives = Representatives(space)
-        self._seen = Observations(space)
-        self._queue: Codes = self._seen.codes
         self._seed = seed
         self._model = LatentModel(
             space,
@@ -206,60 +193,57 @@ class CRLSO:
         )
         self._pretrained = False
         self._trained_on = 0
-        self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
 
     @threads()
     def ask(self, n: int) -> Codes:
         """The next proposals; trains a model whenever the queue of the last round has run out."""
-        if len(self._queue) == 0:
-            if len(self._seen) < self.settings.initial:
-                self._queue = self.space.sample(1, self._rng)
-            else:
-                self._queue = self._propose()
-        proposal, self._queue = self._queue[:n], self._queue[n:]
-        return proposal
+        return self._rounds.ask(n, self._propose)
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Takes the values of evaluated proposals; failed ones count like the worst of the others."""
-        self._seen.add(codes, values)
+        self._rounds.tell(codes, values)
 
     def _labels(self) -> Labels:
-        values = self._seen.values
-        weights = self._rng.exponential(size=(self.settings.heads, len(values)))
+        values = self._rounds.seen.values
+        weights = self._rounds.rng.exponential(size=(self.settings.heads, len(values)))
         targets = losses(values, self.settings.target)
-        noise = self._rng.standard_normal((self.settings.heads, len(values)))
-        codes = self._representatives(self._seen.codes)
+        noise = self._rounds.rng.standard_normal((self.settings.heads, len(values)))
+        codes = self._representatives(self._rounds.seen.codes)
         return Labels(codes, targets + self.settings.label_noise * noise, weights)
 
     def _propose(self) -> Codes:
         """One round: train, find minima, decode, pick; plus the random share."""
-        settings = self.settings
+        settings, seen, rng = self.settings, self._rounds.seen, self._rounds.rng
         if settings.explore == settings.round:
-            return self.space.sample(settings.round, self._rng)
+            return self.space.sample(settings.round, rng)
         if not self._pretrained:
             self._trainer.run(settings.pretrain_steps, None)
             self._pretrained = True
-        if settings.round_steps and self._trained_on < len(self._seen):
+        if settings.round_steps and self._trained_on < len(seen):
             # Only new labels are worth a training: at the end of an exhausted space there are none.
-            self._note(self._trainer.run(settings.round_steps, self._labels()))
-            self._trained_on = len(self._seen)
-        known = self._model.encode(self._representatives(self._seen.codes))
-        background = self._model.encode(self._representatives(self.space.sample(256, self._rng)))
+            curves = self._trainer.run(settings.round_steps, self._labels())
+            self._rounds.note(
+                reconstruction=curves.reconstruction[-1],
+                kl=curves.kl[-1],
+                performance=curves.performance[-1],
+            )
+            self._trained_on = len(seen)
+        known = self._model.encode(self._representatives(seen.codes))
+        background = self._model.encode(self._representatives(self.space.sample(256, rng)))
         region = TrustRegion.of(torch.cat([background, known]), quantile=settings.quantile)
-        starts = torch.cat([known[self._order()[: settings.starts // 2]], background])[: settings.starts]
+        starts = torch.cat([known[seen.order()[: settings.starts // 2]], background])[: settings.starts]
         chosen = (
             self._descended(starts, region)
             if settings.head == "icnn"
             else self._sampled(known, starts, region)
         )
-        # What was found no candidate for is drawn at random too.
-        return np.concatenate([chosen, self.space.sample(settings.round - len(chosen), self._rng)])
+        return self._rounds.filled(chosen, settings.round)
 
     def _sampled(self, known: Tensor, starts: Tensor, region: TrustRegion) -> Codes:
         """Thompson sampling: the best candidates of functions drawn from the posterior."""
         settings = self.settings
         posterior = self._posterior(known)
-        functions = posterior.sample(settings.round - settings.explore, self._rng)
+        functions = posterior.sample(settings.round - settings.explore, self._rounds.rng)
         minima = functions.minima(region).points.float()
         lines = [starts + share * (end - starts) for end in minima for share in LINE]
         candidates, keys = self._candidates(torch.cat([minima, *lines]))
@@ -267,14 +251,16 @@ class CRLSO:
         # No architecture in the ball is predicted to be better than the bound: how near is the best known?
         mean = posterior.mean()
         bound = float(mean.minima(region).values[0])
-        self._curves["certificate_gap"].append(float(mean(torch.cat([known, latents])).min()) - bound)
-        self._curves["quadratic_share"].append(posterior.fitted.choice)
+        self._rounds.note(
+            certificate_gap=float(mean(torch.cat([known, latents])).min()) - bound,
+            quadratic_share=posterior.fitted.choice,
+        )
         if not len(candidates):
             return candidates
         return candidates[self._pick(functions(latents).numpy(), keys)]
 
     def _posterior(self, known: Tensor) -> QuadraticPosterior:
-        targets = losses(self._seen.values, self.settings.target)
+        targets = losses(self._rounds.seen.values, self.settings.target)
         return QuadraticPosterior(known, targets, shares=SHARES[self.settings.head], noises=NOISES)
 
     def _descended(self, starts: Tensor, region: TrustRegion) -> Codes:
@@ -287,23 +273,12 @@ class CRLSO:
             neighbour_distance=self._neighbour_distance(),
             settings=DescentSettings(steps=settings.descent_steps),
         )
-        self._curves["accepted_steps"].append(descent.accepted)
-        self._curves["descent_distance"].append(descent.distance)
+        self._rounds.note(accepted_steps=descent.accepted, descent_distance=descent.distance)
         candidates, keys = self._candidates(descent.points.reshape(-1, settings.latent_dim))
         if not len(candidates):
             return candidates
         predicted = model.predict(candidates).numpy()
-        return candidates[self._pick(predicted[self._rng.permutation(settings.heads)], keys)]
-
-    def _order(self) -> NDArray[np.intp]:
-        """Of what was evaluated, the best first."""
-        return np.argsort(-self._seen.values, kind="stable")
-
-    def _note(self, curves: TrainingCurves) -> None:
-        if curves.reconstruction:
-            self._curves["reconstruction"].append(curves.reconstruction[-1])
-            self._curves["kl"].append(curves.kl[-1])
-            self._curves["performance"].append(curves.performance[-1])
+        return candidates[self._pick(predicted[self._rounds.rng.permutation(settings.heads)], keys)]
 
     def _candidates(self, points: Tensor) -> tuple[Codes, Keys]:
         """The likeliest unasked architectures at each point, each class once, and the keys of the classes."""
@@ -311,7 +286,7 @@ class CRLSO:
         codes = np.unique(decoded.reshape(-1, decoded.shape[-1]), axis=0)
         codes = np.unique(self._representatives(codes), axis=0)
         keys, first = np.unique(self.space.class_keys(codes), return_index=True)
-        fresh = ~np.isin(keys, self._seen.keys)
+        fresh = ~np.isin(keys, self._rounds.seen.keys)
         return codes[first[fresh]], keys[fresh]
 
     def _pick(self, predicted: FloatArray, keys: Keys) -> list[int]:
@@ -326,11 +301,11 @@ class CRLSO:
         return taken
 
     def _neighbour_distance(self, count: int = 8) -> float:
-        codes = self.space.sample(count, self._rng)
+        codes = self.space.sample(count, self._rounds.rng)
         distances = []
         for code in codes:
             near = self.space.neighbors(code)
-            near = near[self._rng.permutation(len(near))[:8]]
+            near = near[self._rounds.rng.permutation(len(near))[:8]]
             latents = self._model.encode(np.concatenate([code[None], near]))
             distances.append((latents[1:] - latents[0]).norm(dim=1))
         return max(float(torch.cat(distances).median()), 1e-6)
@@ -338,35 +313,29 @@ class CRLSO:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next proposal depends on."""
         return {
-            "rng": rng_state(self._rng),
-            "seen": self._seen.state_dict(),
-            "queue": self._queue,
+            "rounds": self._rounds.state_dict(),
             "pretrained": self._pretrained,
             "trained_on": self._trained_on,
-            "curves": copy.deepcopy(self._curves),
             "model": copy.deepcopy(self._model.state_dict()),
             "trainer": self._trainer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken."""
-        set_rng_state(self._rng, state["rng"])
-        self._seen.load_state_dict(state["seen"])
-        self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
+        self._rounds.load_state_dict(state["rounds"])
         self._pretrained = state["pretrained"]
         self._trained_on = state["trained_on"]
-        self._curves = {name: list(values) for name, values in state["curves"].items()}
         self._model.load_state_dict(state["model"])
         self._trainer.load_state_dict(state["trainer"])
 
     @threads()
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """The latent space and the search's path in two dimensions, and the curves over rounds."""
-        if not len(self._seen):
+        if not len(self._rounds.seen):
             return {}
         members = np.unique(self.space.sample(MAP_POINTS, np.random.default_rng(self._seed)), axis=0)
         latents = self._model.encode(self._representatives(members))
-        known = self._model.encode(self._representatives(self._seen.codes))
+        known = self._model.encode(self._representatives(self._rounds.seen.codes))
         flat, path = project_2d(latents, known)
         if self.settings.head == "icnn":
             predicted = self._model.heads(latents).mean(0).detach()
@@ -378,5 +347,4 @@ class CRLSO:
             "space_predicted": -predicted.numpy(),
             "trial_latent": path,
         }
-        curves = {f"curve/{name}": np.asarray(values) for name, values in self._curves.items() if values}
-        return arrays | curves
+        return arrays | self._rounds.diagnostics()

@@ -7,23 +7,11 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from crlso.errors import UserError
+from crlso.latent.targets import rank_loss
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
 from crlso.spaces import codes as code_tools
-
-
-def normal_scores(values: FloatArray) -> FloatArray:
-    """``[n]`` values to be maximised -> ``[n]`` normal scores of their ranks, larger for better ones.
-
-    The value of rank r (1 is worst; ties share their mean rank) becomes ``Phi^-1((r - 1/2) / n)``: the
-    negative of :func:`crlso.latent.targets.rank_loss`, without torch.
-    """
-    if len(values) == 0:
-        return np.zeros(0)
-    scores: FloatArray = special.ndtri((stats.rankdata(values) - 0.5) / len(values))
-    return scores
 
 
 @final
@@ -57,12 +45,16 @@ class Observations:
         return np.where(known, self._values, worst)
 
     def targets(self) -> FloatArray:
-        """``[n]`` normal scores of the ranks."""
-        return normal_scores(self.values)
+        """``[n]`` normal scores of the ranks, larger for better ones."""
+        return -rank_loss(self.values)
+
+    def order(self) -> NDArray[np.intp]:
+        """``[n]`` indices, the best first; earlier ones first among equals."""
+        return np.argsort(-self.values, kind="stable")
 
     def best(self, count: int) -> Codes:
-        """``[m, d]``, m <= ``count``: the best ones, best first; earlier ones first among equals."""
-        return self.codes[np.argsort(-self.values, kind="stable")[:count]]
+        """``[m, d]``, m <= ``count``: the best ones in that order."""
+        return self.codes[self.order()[:count]]
 
     def state_dict(self) -> dict[str, Any]:
         """Codes and values as told."""

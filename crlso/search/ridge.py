@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crlso.errors import UserError
-from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
+from crlso.protocols import Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import Acquisition
-from crlso.search.observations import Observations, OneHot
-from crlso.search.rng import rng_state, set_rng_state
+from crlso.search.observations import OneHot
+from crlso.search.rounds import Rounds
 
 PENALTIES: Final = tuple(float(10.0**exponent) for exponent in np.arange(-3, 2.01, 0.5))
 """Penalties tried in every round, for kernels of 1 on the diagonal."""
@@ -152,59 +152,40 @@ class Ridge:
     def __init__(self, space: SearchSpace, *, seed: int, settings: RidgeSettings) -> None:
         self._space = space
         self._settings = settings
-        self._rng = np.random.default_rng(seed)
-        self._seen = Observations(space)
-        self._queue: Codes = self._seen.codes
+        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=settings.initial)
         self._features = OneHot(space)
         self._acquisition = Acquisition(space)
-        self._curves: dict[str, list[float]] = {"error": [], "penalty": [], "pairs": []}
 
     def ask(self, n: int) -> Codes:
         """``[m, d]``: what is left of the round; a new regression where nothing is."""
-        if not len(self._queue):
-            if len(self._seen) < self._settings.initial:
-                self._queue = self._space.sample(1, self._rng)
-            else:
-                self._queue = self._propose()
-        proposal, self._queue = self._queue[:n], self._queue[n:]
-        return proposal
+        return self._rounds.ask(n, self._propose)
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
         """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
-        self._seen.add(codes, values)
+        self._rounds.tell(codes, values)
 
     def _propose(self) -> Codes:
-        settings, positions = self._settings, len(self._space.cardinalities)
-        data = self._features(self._seen.codes)
-        fit = fit_ridge(data @ data.T, self._seen.targets(), positions, shares=settings.pairs)
-        for name, value in (("error", fit.error), ("penalty", fit.penalty), ("pairs", fit.share)):
-            self._curves[name].append(value)
+        settings, positions, seen = self._settings, len(self._space.cardinalities), self._rounds.seen
+        data = self._features(seen.codes)
+        fit = fit_ridge(data @ data.T, seen.targets(), positions, shares=settings.pairs)
+        self._rounds.note(error=fit.error, penalty=fit.penalty, pairs=fit.share)
         chosen = self._acquisition.best(
             lambda codes: fit.predict(self._features(codes) @ data.T, positions),
             settings.round - settings.explore,
-            asked=self._seen.keys,
-            starts=self._seen.best(settings.starts),
-            rng=self._rng,
+            asked=seen.keys,
+            starts=seen.best(settings.starts),
+            rng=self._rounds.rng,
         )
-        # What was not found is drawn at random, too; the run loop ends the search of an exhausted space.
-        return np.concatenate([chosen, self._space.sample(settings.round - len(chosen), self._rng)])
+        return self._rounds.filled(chosen, settings.round)
 
     def state_dict(self) -> dict[str, Any]:
         """Generator, what was told, what is left of the round, and the curves."""
-        return {
-            "rng": rng_state(self._rng),
-            "seen": self._seen.state_dict(),
-            "queue": self._queue,
-            "curves": {name: list(values) for name, values in self._curves.items()},
-        }
+        return self._rounds.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from ``state``."""
-        set_rng_state(self._rng, state["rng"])
-        self._seen.load_state_dict(state["seen"])
-        self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
-        self._curves = {name: list(values) for name, values in state["curves"].items()}
+        self._rounds.load_state_dict(state)
 
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:
         """Leave-one-out error, penalty and share of the pairs over the rounds."""
-        return {f"curve/{name}": np.asarray(values) for name, values in self._curves.items() if values}
+        return self._rounds.diagnostics()

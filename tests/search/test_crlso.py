@@ -341,7 +341,7 @@ def test_diagnostics_show_the_space_and_the_path() -> None:
     # Looking changes nothing.
     assert dump_state(method.state_dict()) == before
     # Where a trial is on the map, it is drawn at the same place.
-    told = method.state_dict()["seen"]["codes"]
+    told = method.state_dict()["rounds"]["seen"]["codes"]
     places = {
         tuple(code): place
         for code, place in zip(arrays["space_codes"].tolist(), arrays["space_latent"], strict=True)

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from crlso.latent.targets import rank_loss
-from crlso.search.observations import Observations, normal_scores
+from crlso.search.observations import Observations
 from crlso.spaces import get_space
-
-
-def test_normal_scores_are_those_of_the_heads() -> None:
-    values = np.array([3.0, -1.0, 3.0, 7.5, 0.0])
-    np.testing.assert_allclose(normal_scores(values), -rank_loss(values), atol=1e-12)
-    assert normal_scores(np.zeros(0)).shape == (0,)
 
 
 def test_failures_count_like_the_worst() -> None:
@@ -24,6 +18,7 @@ def test_failures_count_like_the_worst() -> None:
     seen.add(codes[1:], np.array([[3.0, 9.0], [np.nan, 1.0], [-2.0, 0.0]]))
     assert seen.values.tolist() == [-2.0, 3.0, -2.0, -2.0]
     np.testing.assert_array_equal(seen.best(2), codes[[1, 0]])
+    np.testing.assert_array_equal(seen.targets(), -rank_loss(seen.values))
     np.testing.assert_array_equal(seen.keys, space.class_keys(codes))
     again = Observations(space)
     again.load_state_dict(seen.state_dict())

@@ -1,0 +1,81 @@
+"""What model-based methods share: a random beginning, then rounds of proposals from one model each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
+from crlso.search.observations import Observations
+from crlso.search.rng import rng_state, set_rng_state
+
+
+@final
+class Rounds:
+    """Generator, observations, what is left of a round's proposals, and curves over the rounds.
+
+    Args:
+        space: Where to search.
+        rng: Of everything that the method draws.
+        initial: Random architectures before the first model.
+    """
+
+    def __init__(self, space: SearchSpace, *, rng: np.random.Generator, initial: int) -> None:
+        self._space = space
+        self._initial = initial
+        self.rng = rng
+        self.seen = Observations(space)
+        self._queue: Codes = self.seen.codes
+        self._curves: dict[str, list[float]] = {}
+
+    def ask(self, n: int, propose: Callable[[], Codes]) -> Codes:
+        """``[m, d]``, 1 <= m <= ``n``: what is left of the round, else a random one or those of a new round.
+
+        Args:
+            n: How many are wanted at most.
+            propose: Fits a model and gives a round's proposals ``[k, d]``, one or more.
+        """
+        if not len(self._queue):
+            self._queue = self._space.sample(1, self.rng) if len(self.seen) < self._initial else propose()
+        proposed, self._queue = self._queue[:n], self._queue[n:]
+        return proposed
+
+    def tell(self, codes: Codes, values: FloatArray) -> None:
+        """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
+        self.seen.add(codes, values)
+
+    def filled(self, found: Codes, count: int) -> Codes:
+        """``[count, d]``: what a model found, and random architectures for what is missing.
+
+        So a method goes on where a model finds nothing new; the run loop ends the search of an exhausted
+        space.
+        """
+        return np.concatenate([found, self._space.sample(count - len(found), self.rng)])
+
+    def note(self, **values: float) -> None:
+        """One more point of each named curve."""
+        for name, value in values.items():
+            self._curves.setdefault(name, []).append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data from which :meth:`load_state_dict` goes on."""
+        return {
+            "rng": rng_state(self.rng),
+            "seen": self.seen.state_dict(),
+            "queue": self._queue,
+            "curves": {name: list(values) for name, values in self._curves.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from ``state``."""
+        set_rng_state(self.rng, state["rng"])
+        self.seen.load_state_dict(state["seen"])
+        self._queue = np.asarray(state["queue"], dtype=CODE_DTYPE)
+        self._curves = {name: list(values) for name, values in state["curves"].items()}
+
+    def diagnostics(self) -> dict[str, NDArray[Any]]:
+        """``curve/<name>``: the curves, one point a round."""
+        return {f"curve/{name}": np.asarray(values) for name, values in self._curves.items()}
