@@ -118,7 +118,7 @@ def test_a_round_of_crlso(
     state = method.state_dict()
     assert state["pretrained"]
     # The queue of the round is thrown away: the next question starts the next round.
-    state["queue"] = state["queue"][:0]
+    state["rounds"]["queue"] = state["rounds"]["queue"][:0]
 
     def again() -> None:
         method.load_state_dict(state)
