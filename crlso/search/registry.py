@@ -86,6 +86,18 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
         "ridge": MethodEntry(
             "crlso.search.ridge", "Ridge", "RidgeSettings", "greedy, by ridge regression on pairs of entries"
         ),
+        "syne-tune": MethodEntry(
+            "crlso.search.syne_tune",
+            "SyneTune",
+            "SyneTuneSettings",
+            "BORE of Syne Tune, boosted trees; needs the extra syne-tune",
+        ),
+        "tpe": MethodEntry(
+            "crlso.search.tpe",
+            "TPE",
+            "TPESettings",
+            "tree-structured Parzen estimator of Optuna; needs the extra optuna",
+        ),
     }
 )
 """All methods by name."""

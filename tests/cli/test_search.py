@@ -95,7 +95,7 @@ def test_search_in_memory_says_so() -> None:
         (
             (*BENCH, "--method", "magic"),
             "unknown method 'magic'; known: bananas, bo, crlso, crlso-paper, evolution, local, random, "
-            "reinforce, ridge",
+            "reinforce, ridge, syne-tune, tpe",
         ),
         (
             (*BENCH, "--method", "evolution:size=3"),

@@ -45,6 +45,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "predictor_width": 4,
             "tune_epochs": 1,
         },
+        "syne-tune": {"initial": 41, "candidates": 8, "draws": 2},
+        "tpe": {"initial": 5},
     }
 )
 """Settings that keep the contract short, where the defaults would not."""
