@@ -112,15 +112,27 @@ class QuadraticPosterior:
         """The posterior's mean, a function of latent points."""
         return self._functions(np.zeros((1, 0)), np.zeros((1, 0, 0)), self._targets[None])
 
-    def sample(self, count: int, rng: np.random.Generator) -> Quadratics:
-        """Functions drawn from the posterior: drawn from the prior, then corrected by the data (Matheron)."""
-        n, k = self._points.shape
+    def sample(self, spreads: FloatArray, rng: np.random.Generator) -> Quadratics:
+        """Functions drawn from the posterior: drawn from the prior, then corrected by the data (Matheron).
+
+        Args:
+            spreads: ``[S]``, for each function what its distance from the mean function is multiplied by: 1
+                for the posterior itself, 0 for the mean.
+            rng: Draws the functions.
+        """
+        count, (n, k) = len(spreads), self._points.shape
         scale = self.fitted.scale**0.5
         linear = scale * rng.standard_normal((count, k))
         matrices = scale * self.fitted.choice**0.5 * rng.standard_normal((count, k, k))
         drawn = linear @ self._points.T + np.einsum("ni,sij,nj->sn", self._points, matrices, self._points)
         noise = scale * self.fitted.noise**0.5 * rng.standard_normal((count, n))
-        return self._functions(linear, matrices, self._targets - drawn - noise)
+        # Everything is linear in what was drawn: the mean and a multiple of the rest.
+        mean, away = self.mean(), self._functions(linear, matrices, -drawn - noise)
+        factors = torch.from_numpy(spreads)
+        return Quadratics(
+            mean.matrices + factors[:, None, None] * away.matrices,
+            mean.linear + factors[:, None] * away.linear,
+        )
 
     def _functions(self, linear: FloatArray, matrices: FloatArray, residuals: FloatArray) -> Quadratics:
         """Prior functions (none of an empty array) plus what the kernel makes of residuals ``[S, n]``."""

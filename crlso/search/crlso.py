@@ -56,6 +56,8 @@ class CRLSOSettings:
         round: Architectures proposed from one trained model.
         explore: How many of them are drawn at random instead, so that a region that all heads think badly of
             is looked at again.
+        coldest: What the first of a round's drawn functions has of its distance from the mean function; the
+            last has all of it, those between lie evenly between (not with ``icnn``).
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
         round_steps: Steps in every round, encoder, decoder and input-convex heads together; 0: the latent
             space stays as pre-trained (not with ``icnn``).
@@ -71,6 +73,7 @@ class CRLSOSettings:
         descent_steps: Steps of each descent.
         quantile: Share of the data that the trust region holds.
         beam: Codes decoded from each end point.
+        candidates: Decoded architectures of a round that are encoded again and compared, the likeliest ones.
         latent_dim: Dimension of the latent space.
         width: Width of the encoder.
         layers: Rounds of messages in the encoder.
@@ -83,9 +86,10 @@ class CRLSOSettings:
     """
 
     head: HeadKind = "quadratic"
-    initial: int = 10
+    initial: int = 5
     round: int = 5
     explore: int = 0
+    coldest: float = 0.3
     pretrain_steps: int = 400
     round_steps: int = 0
     similarity: float = 100.0
@@ -99,6 +103,7 @@ class CRLSOSettings:
     descent_steps: int = 40
     quantile: float = 0.95
     beam: int = 16
+    candidates: int = 1000
     latent_dim: int = 64
     width: int = 64
     layers: int = 3
@@ -110,7 +115,7 @@ class CRLSOSettings:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("initial", "round", "heads", "starts", "beam", "unlabelled"):
+        for name in ("initial", "round", "heads", "starts", "beam", "candidates", "unlabelled"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.initial < 2:
@@ -128,6 +133,8 @@ class CRLSOSettings:
         ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.coldest <= 1:
+            raise UserError(f"coldest must lie between 0 and 1, got {self.coldest}")
         if self.head == "icnn" and not self.round_steps:
             raise UserError("head=icnn learns in every round: round_steps must be 1 or more, got 0")
         if not 0 < self.quantile <= 1:
@@ -243,7 +250,8 @@ class CRLSO:
         """Thompson sampling: the best candidates of functions drawn from the posterior."""
         settings = self.settings
         posterior = self._posterior(known)
-        functions = posterior.sample(settings.round - settings.explore, self._rounds.rng)
+        spreads = np.linspace(settings.coldest, 1.0, settings.round - settings.explore)
+        functions = posterior.sample(spreads, self._rounds.rng)
         minima = functions.minima(region).points.float()
         lines = [starts + share * (end - starts) for end in minima for share in LINE]
         candidates, keys = self._candidates(torch.cat([minima, *lines]))
@@ -283,11 +291,14 @@ class CRLSO:
     def _candidates(self, points: Tensor) -> tuple[Codes, Keys]:
         """The likeliest unasked architectures at each point, each class once, and the keys of the classes."""
         decoded = self._model.decode_beam(points, self.settings.beam)
-        codes = np.unique(decoded.reshape(-1, decoded.shape[-1]), axis=0)
-        codes = np.unique(self._representatives(codes), axis=0)
-        keys, first = np.unique(self.space.class_keys(codes), return_index=True)
-        fresh = ~np.isin(keys, self._rounds.seen.keys)
-        return codes[first[fresh]], keys[fresh]
+        # The likeliest code of every point, then the second one of every point, and so on.
+        codes = decoded.swapaxes(0, 1).reshape(-1, decoded.shape[-1])
+        codes = self._representatives(_first_of_each(codes))
+        keys = self.space.class_keys(codes)
+        _, first = np.unique(keys, return_index=True)
+        first = np.sort(first)
+        first = first[~np.isin(keys[first], self._rounds.seen.keys)][: self.settings.candidates]
+        return codes[first], keys[first]
 
     def _pick(self, predicted: FloatArray, keys: Keys) -> list[int]:
         """For one function after the other, its best candidate of a class not yet picked."""
@@ -348,3 +359,9 @@ class CRLSO:
             "trial_latent": path,
         }
         return arrays | self._rounds.diagnostics()
+
+
+def _first_of_each(codes: Codes) -> Codes:
+    """Distinct rows in the order in which they come first."""
+    _, first = np.unique(codes, axis=0, return_index=True)
+    return codes[np.sort(first)]

@@ -89,7 +89,14 @@ def test_samples_are_draws_from_the_posterior(shares: tuple[float, ...]) -> None
     cross = kernel(own, points)
     covariance = posterior.fitted.scale * (kernel(own, own) - cross @ inverse @ cross.T)
     np.testing.assert_allclose(posterior.mean()(new)[0], mean, atol=1e-9)
-    drawn = posterior.sample(20_000, rng)(new).numpy()
+    drawn = posterior.sample(np.ones(20_000), rng)(new).numpy()
     deviation = np.sqrt(np.diag(covariance))
     np.testing.assert_allclose(drawn.mean(0), mean, atol=4 * deviation.max() / 20_000**0.5)
     np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.05 * deviation.max() ** 2)
+    # Nearer to the mean: the same functions, each with its share of the way.
+    near = posterior.sample(np.array([1.0, 0.3, 0.0]), np.random.default_rng(1))(new)
+    far = posterior.sample(np.ones(3), np.random.default_rng(1))(new)
+    shares_of_the_way = torch.tensor([[1.0], [0.3], [0.0]], dtype=torch.float64)
+    torch.testing.assert_close(
+        near, posterior.mean()(new) + shares_of_the_way * (far - posterior.mean()(new))
+    )
