@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from types import MappingProxyType
+from typing import Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,12 @@ from crlso.spaces.neighbourhoods import WeisfeilerLehman
 LENGTHS: Final = (0.17, 0.25, 0.33, 0.5, 0.67, 1.0)
 """Of the Hamming kernel, as shares of all entries: from one differing entry of six to all."""
 
-MIXTURES: Final = (0.0, 0.3, 0.7, 1.0)
-"""Weight of the Weisfeiler-Lehman kernel beside the Hamming kernel."""
+KernelKind = Literal["graphs", "codes", "both"]
+
+MIXTURES: Final[Mapping[KernelKind, tuple[float, ...]]] = MappingProxyType(
+    {"graphs": (1.0,), "codes": (0.0,), "both": (0.0, 0.3, 0.7, 1.0)}
+)
+"""Weights of the Weisfeiler-Lehman kernel beside the Hamming kernel that are tried."""
 
 NOISES: Final = (1e-3, 1e-2, 5e-2)
 """Variances, as multiples of the kernel's."""
@@ -36,11 +41,13 @@ class BOSettings:
     """Settings of Bayesian optimisation.
 
     Attributes:
+        kernel: ``graphs`` (Weisfeiler-Lehman), ``codes`` (Hamming), or a weighted mean of ``both``.
         initial: Random architectures before the first model.
         round: Architectures proposed from one model.
         rounds: Of the Weisfeiler-Lehman refinement; 0 counts operations alone.
     """
 
+    kernel: KernelKind = "both"
     initial: int = 10
     round: int = 1
     rounds: int = 2
@@ -55,9 +62,9 @@ class BOSettings:
 class BO:
     """Expected improvement of a Gaussian process on the normal scores of the ranks.
 
-    Kernel: a weighted mean of exp(-share of differing entries / length) and of the cosine of neighbourhood
-    counts, both of representatives, so that one network has one place. Length, weight and noise are those of
-    the largest marginal likelihood, tried one by one in every round; nothing is sampled.
+    Kernel: exp(-share of differing entries / length), the cosine of neighbourhood counts, or a weighted mean
+    of both, of representatives, so that one network has one place. Length, weight and noise are those of the
+    largest marginal likelihood, tried one by one in every round; nothing is sampled.
 
     Only the first objective counts; a failed evaluation (NaN) ranks below all others.
 
@@ -102,7 +109,7 @@ class BO:
         """All kernels of the evaluated architectures."""
         share = differing(codes, codes) / codes.shape[1]
         cosine = self._neighbourhoods.similarity(codes, codes)
-        for weight in MIXTURES:
+        for weight in MIXTURES[self._settings.kernel]:
             for length in LENGTHS if weight < 1 else LENGTHS[:1]:
                 yield _Choice(length, weight), _mixed(share, cosine, length, weight)
 
