@@ -164,6 +164,20 @@ class Evaluator(Protocol):
         """The best value any supported architecture has, ``None`` where unknown. Only the run loop asks."""
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What the columns of the values are that a method is told.
+
+    Attributes:
+        objectives: Number of objectives, the first columns, all to be maximised.
+        constraints: Number of constraints, the columns after them: margins, 0 or more where a constraint is
+            met.
+    """
+
+    objectives: int = 1
+    constraints: int = 0
+
+
 @runtime_checkable
 class SearchMethod(Protocol):
     """Ask/tell search. The run loop alternates ``ask`` and ``tell``; a method never sees an evaluator.
@@ -172,13 +186,17 @@ class SearchMethod(Protocol):
     already evaluated in this run and asks again (a dropped proposal is never told); evaluated ones are told,
     in the order proposed. A method that repeats itself for ever is helped out by a random unseen
     architecture, which is told like any other.
+
+    A method for several objectives is built with a :class:`Goal` too (``objectives="several"`` in its
+    registry entry), and told all objectives and the margins of all constraints. Any other is told one column:
+    with constraints a value in which what is infeasible ranks below all that is feasible.
     """
 
     def ask(self, n: int) -> Codes:
         """``[m, d]``, 1 <= m <= n: valid codes to evaluate next."""
 
     def tell(self, codes: Codes, values: FloatArray) -> None:
-        """``values`` ``[n, m]``: objectives, all to be maximised; NaN: the evaluation failed."""
+        """``values`` ``[n, m]``: the columns of the method's :class:`Goal`; NaN: the evaluation failed."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data (numbers, texts, lists, dicts, arrays, tensors); the run goes on with it bit for bit."""

@@ -188,7 +188,7 @@ def _unfinished_run(path: Path, source: Path, config: Mapping[str, Any]) -> Run:
     metric = fields.text("metric")
     direction = _direction(fields, [], None)
     trials = read_log(path / "trials.jsonl", metric)
-    curve = best_so_far(trials, 1.0 if direction == "max" else -1.0)
+    curve = best_so_far([trial.value for trial in trials], 1.0 if direction == "max" else -1.0)
     known = [trial for trial in trials if trial.value == (curve[-1] if curve else None)]
     return Run(
         path=path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, final
@@ -19,6 +19,8 @@ from crlso.runs import events
 from crlso.runs.checkpoint import load_checkpoint, save_checkpoint
 from crlso.runs.config import holds_same, write_config
 from crlso.runs.files import LineLog, disk_errors, remove_leftovers, write_aside
+from crlso.runs.landmarks import Landmarks
+from crlso.runs.objectives import Objectives
 from crlso.runs.result import SearchResult
 from crlso.runs.trials import Trial, read_trials
 
@@ -84,17 +86,18 @@ class DirectoryStore:
     the log, so that a run goes on exactly, wherever it was killed.
     """
 
-    def __init__(self, path: Path, log: LineLog, metric: str) -> None:
+    def __init__(self, path: Path, log: LineLog, metric: str, others: Sequence[str] = ()) -> None:
         self._path = path
         self._log = log
         self._metric = metric
+        self._others = tuple(others)
         self._saved_at = time.perf_counter()
         self._save_cost = 0.1
         """Seconds that writing the state takes; a guess before the first time."""
 
     def trials(self) -> list[Trial]:
         """Evaluations in the log; a torn last line is removed."""
-        return read_trials(self._path / TRIALS, self._metric, repair=True)
+        return read_trials(self._path / TRIALS, self._metric, self._others, repair=True)
 
     def restore(self, method: SearchMethod, known: int) -> int:
         """Loads the checkpoint, unless it is ahead of a log that lost lines: then all is played again."""
@@ -120,7 +123,7 @@ class DirectoryStore:
         diagnostics = dict(method.diagnostics())
         if diagnostics:
             write_arrays(self._path / DIAGNOSTICS, diagnostics)
-        scalars = events.run_scalars(self._metric, result.curve, diagnostics)
+        scalars = events.run_scalars(self._metric, result.curve, diagnostics, result.hypervolume_curve or ())
         events.write_events(self._path / events.FILE_NAME, scalars)
         write_json(self._path / SUMMARY, result.summary())
 
@@ -133,7 +136,7 @@ class DirectoryStore:
 
 @contextmanager
 def open_directory(
-    path: Path, config: Mapping[str, Any], metric: str, *, wait: float = 0.0
+    path: Path, config: Mapping[str, Any], metric: str, others: Sequence[str] = (), *, wait: float = 0.0
 ) -> Iterator[DirectoryStore]:
     """Makes or resumes a run directory and holds its lock.
 
@@ -141,6 +144,7 @@ def open_directory(
         path: The directory; it is made, with its parents, where it does not exist.
         config: The run's settings, kept in ``config.yaml``.
         metric: Name of the driving metric.
+        others: Names of the further metrics that every evaluation measures.
         wait: Seconds to wait for the lock.
 
     Raises:
@@ -150,9 +154,9 @@ def open_directory(
         if not holds_same(path, config):
             write_config(path, config)
         # The log is repaired before it is opened for appending.
-        read_trials(path / TRIALS, metric, repair=True)
+        read_trials(path / TRIALS, metric, others, repair=True)
         with LineLog(path / TRIALS) as log:
-            yield DirectoryStore(path, log, metric)
+            yield DirectoryStore(path, log, metric, others)
 
 
 @contextmanager
@@ -182,7 +186,9 @@ def locked(path: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def finished_search(path: Path, config: Mapping[str, Any], metric: str) -> SearchResult | None:
+def finished_search(
+    path: Path, config: Mapping[str, Any], objectives: Objectives, landmarks: Landmarks
+) -> SearchResult | None:
     """The result of a directory in which this very run came to its end; ``None`` where it did not.
 
     Raises:
@@ -191,11 +197,11 @@ def finished_search(path: Path, config: Mapping[str, Any], metric: str) -> Searc
     summary = finished_summary(path, config)
     if summary is None:
         return None
-    trials = tuple(read_trials(path / TRIALS, metric))
+    trials = tuple(read_trials(path / TRIALS, objectives.first.name, objectives.names[1:]))
     if len(trials) != summary.get("evaluations"):
         return None
     try:
-        return SearchResult.from_summary(summary, trials, path)
+        return SearchResult.from_summary(summary, trials, path, objectives, landmarks)
     except (KeyError, TypeError):
         return None
 

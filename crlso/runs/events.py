@@ -46,12 +46,21 @@ def write_events(path: Path, scalars: Iterable[tuple[str, int, float]]) -> None:
 
 
 def run_scalars(
-    metric: str, curve: Iterable[float | None], diagnostics: Mapping[str, NDArray[Any]]
+    metric: str,
+    curve: Iterable[float | None],
+    diagnostics: Mapping[str, NDArray[Any]],
+    hypervolume: Iterable[float] = (),
 ) -> Iterator[tuple[str, int, float]]:
-    """The scalars of a run: ``best/METRIC`` per evaluation, ``training/NAME`` per point of ``curve/NAME``."""
+    """The scalars of a run.
+
+    ``best/METRIC`` and, of several objectives, ``hypervolume`` per evaluation, ``training/NAME`` per point of
+    ``curve/NAME``.
+    """
     for step, value in enumerate(curve, start=1):
         if value is not None:
             yield f"best/{metric}", step, value
+    for step, volume in enumerate(hypervolume, start=1):
+        yield "hypervolume", step, volume
     for name, values in diagnostics.items():
         if not name.startswith("curve/"):
             continue

@@ -16,29 +16,34 @@ from crlso.runs.directory import MemoryStore, RunStore, finished_search, open_di
 from crlso.runs.plan import SearchPlan, resolve
 from crlso.runs.progress import Advance, progress_bar
 from crlso.runs.proposals import STREAM_EVALUATE, STREAM_REPORT, Proposals, trial_rng
-from crlso.runs.result import Best, SearchResult
+from crlso.runs.result import Best, SearchResult, counted_values, trial_columns
 from crlso.runs.trials import Trial
 
 
 def search(
     evaluator: Evaluator,
     *,
-    metric: str,
+    metric: str | Sequence[str],
     method: str = "crlso",
+    subject_to: Sequence[str] = (),
     report: Sequence[str] = (),
     budget: int = 150,
     seed: int = 0,
     out: Path | str | None = None,
     unique: Rule = "exact",
     settings: Mapping[str, Any] | None = None,
+    reference: Mapping[str, float] | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """Searches for the architecture with the best ``metric``.
+    """Searches for the architecture with the best ``metric``, or for the front of several.
 
     Args:
         evaluator: Answers what an architecture is worth.
-        metric: The metric that drives the search, one of ``evaluator.metrics``.
+        metric: The metric that drives the search, one of ``evaluator.metrics``; or several, of which the
+            first picks the best architecture and all make the front.
         method: ``name`` or ``name:key=value``, see :data:`crlso.search.METHODS`.
+        subject_to: Constraints such as ``latency<5``; only what meets them all can be the best, or in the
+            front.
         report: Metrics stated for the best architecture; the search never sees them.
         budget: Number of evaluations.
         seed: Of everything that is drawn; the same seed gives the same run.
@@ -46,6 +51,8 @@ def search(
             ``None`` keeps everything in memory.
         unique: What counts as the same architecture, which is evaluated once at most.
         settings: Settings of the method.
+        reference: Values of the reference point of hypervolumes, by metric; by default the worst of the
+            table.
         progress: Show a progress bar, if stderr is a terminal.
 
     Raises:
@@ -64,11 +71,13 @@ def search(
         evaluator,
         method=method,
         metric=metric,
+        subject_to=subject_to,
         report=report,
         budget=budget,
         seed=seed,
         unique=unique,
         settings=settings,
+        reference=reference,
     )
     return run_plan(plan, None if out is None else Path(out), progress=progress)
 
@@ -85,13 +94,13 @@ def run_plan(
         wait: Seconds to wait for a directory that another process has locked.
     """
     if out is not None:
-        finished = finished_search(out, plan.config(), plan.metric.name)
+        finished = finished_search(out, plan.config(), plan.objectives, plan.landmarks)
         if finished is not None:
             return finished
     with progress_bar(plan.label, plan.budget, enabled=progress) as advance:
         if out is None:
             return _run(plan, MemoryStore(), None, advance)
-        with open_directory(out, plan.config(), plan.metric.name, wait=wait) as store:
+        with open_directory(out, plan.config(), plan.metric.name, plan.others, wait=wait) as store:
             return _run(plan, store, out, advance)
 
 
@@ -107,9 +116,8 @@ def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Adv
     spent = trials[-1].seconds["cpu"] if trials else 0.0
     cpu_start = time.process_time()
     exhausted = False
-    top = max(
-        (plan.metric.sign * t.value for t in trials[:told] if not math.isnan(t.value)), default=-math.inf
-    )
+    counted = plan.metric.sign * counted_values(plan.objectives, trials[:told])
+    top = float(np.nanmax(counted, initial=-math.inf))
     for n in range(told + 1, plan.budget + 1):
         if n == logged + 1:
             # Playing again what is logged is no work of the run.
@@ -123,45 +131,46 @@ def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Adv
             trial = _same(trials[n - 1], space.format(code), directory)
         else:
             asked = time.perf_counter()
-            value = _evaluate(plan, code, n)
+            value, *others = _evaluate(plan, code, n)
             seconds = {
                 "ask": asked - start,
                 "evaluate": time.perf_counter() - asked,
                 "cpu": spent + time.process_time() - cpu_start,
             }
-            trial = Trial(n, space.format(code), value, seconds)
+            trial = Trial(n, space.format(code), value, seconds, dict(zip(plan.others, others, strict=True)))
             store.append(trial)
             trials.append(trial)
-        method.tell(code[None], np.array([[plan.metric.sign * trial.value]]))
+        columns = trial_columns(plan.objectives, [trial])
+        method.tell(code[None], columns if plan.told_several else plan.objectives.penalised(columns))
         store.told(method, n)
-        if not math.isnan(trial.value):
-            top = max(top, plan.metric.sign * trial.value)
+        if plan.objectives.feasible(columns)[0]:
+            top = max(top, float(columns[0, 0]))
         advance(n, "" if math.isinf(top) else f"best {plan.metric.sign * top + 0.0:.6g}")
     result = SearchResult(
         method=plan.label,
         bench=plan.evaluator.name,
-        metric=plan.metric.name,
-        direction=plan.metric.direction,
+        objectives=plan.objectives,
         budget=plan.budget,
         seed=plan.seed,
         unique=plan.unique,
-        optimum=plan.evaluator.optimum(plan.metric.name),
+        optimum=plan.landmarks.optimum,
         best=_best(plan, space, trials),
         trials=tuple(trials),
         exhausted=exhausted,
         cpu_seconds=spent + time.process_time() - cpu_start,
         directory=directory,
+        landmarks=plan.landmarks,
     )
     store.finish(method, result)
     return result
 
 
-def _evaluate(plan: SearchPlan, code: Code, n: int) -> float:
-    """The driving metric of one architecture; NaN where the evaluation failed or gave no finite number."""
+def _evaluate(plan: SearchPlan, code: Code, n: int) -> list[float]:
+    """All metrics of one architecture; NaN where the evaluation failed or gave no finite number."""
     rng = trial_rng(plan.seed, n, STREAM_EVALUATE)
-    answer = plan.evaluator.evaluate(code[None], metrics=[plan.metric.name], rng=rng)
-    value = float(answer[plan.metric.name].iloc[0])
-    return value if math.isfinite(value) else math.nan
+    answer = plan.evaluator.evaluate(code[None], metrics=plan.objectives.names, rng=rng)
+    values = [float(answer[name].iloc[0]) for name in plan.objectives.names]
+    return [value if math.isfinite(value) else math.nan for value in values]
 
 
 def _same(trial: Trial, arch: str, directory: Path | None) -> Trial:
@@ -175,11 +184,11 @@ def _same(trial: Trial, arch: str, directory: Path | None) -> Trial:
 
 
 def _best(plan: SearchPlan, space: SearchSpace, trials: Sequence[Trial]) -> Best | None:
-    """The first trial with the best value, and its reported metrics."""
-    worked = [trial for trial in trials if not math.isnan(trial.value)]
-    if not worked:
+    """The first trial with the best value that meets the constraints, and its reported metrics."""
+    counted = plan.metric.sign * counted_values(plan.objectives, trials)
+    if np.isnan(counted).all():
         return None
-    best = max(worked, key=lambda trial: plan.metric.sign * trial.value)
+    best = trials[int(np.nanargmax(counted))]
     report: dict[str, float] = {}
     if plan.report:
         codes = space.parse(best.arch)[None]

@@ -9,6 +9,8 @@ from typing import Any, Final, get_args
 
 from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import Evaluator, Metric, Rule, SearchMethod, SearchSpace
+from crlso.runs.landmarks import Landmarks, find_landmarks
+from crlso.runs.objectives import Objectives, resolve_objectives
 from crlso.search import METHODS, make_settings, parse_method
 
 FORMAT = 1
@@ -24,22 +26,41 @@ class SearchPlan:
         label: Method as the user wrote it (``evolution:population=20``).
         method: Its name in :data:`crlso.search.METHODS`.
         settings: Its settings dataclass, complete.
-        metric: The driving metric.
+        objectives: Metrics and constraints.
         report: Names of the metrics stated for the best architecture.
         budget: Number of evaluations.
         seed: Of everything that is drawn.
         unique: What counts as the same architecture.
+        reference: Stated values of the reference point, by metric.
+        landmarks: What results are measured against; no part of the settings, it follows from them.
     """
 
     evaluator: Evaluator
     label: str
     method: str
     settings: Any
-    metric: Metric
+    objectives: Objectives
     report: tuple[str, ...]
     budget: int
     seed: int
     unique: Rule
+    reference: Mapping[str, float]
+    landmarks: Landmarks
+
+    @property
+    def metric(self) -> Metric:
+        """The driving metric."""
+        return self.objectives.first
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the further metrics that each evaluation measures."""
+        return self.objectives.names[1:]
+
+    @property
+    def told_several(self) -> bool:
+        """Whether the method understands all columns of what it is told."""
+        return METHODS[self.method].objectives == "several"
 
     def space(self) -> SearchSpace:
         """Where the method searches: the evaluator's space, or the part of it that it can answer for."""
@@ -52,11 +73,18 @@ class SearchPlan:
 
     def build_method(self, space: SearchSpace) -> SearchMethod:
         """A fresh method over ``space``."""
-        return METHODS[self.method].build(space, seed=self.seed, settings=self.settings)
+        return METHODS[self.method].build(
+            space, seed=self.seed, settings=self.settings, goal=self.objectives.goal
+        )
 
     def config(self) -> dict[str, Any]:
-        """All that decides the course of the run, as plain data for ``config.yaml``."""
-        return {
+        """All that decides the course of the run, as plain data for ``config.yaml``.
+
+        Of several metrics ``metric`` and ``direction`` are those of the first. ``metrics``, ``subject_to``
+        and ``reference`` stand there only where they say something, so that runs of one metric keep their
+        files.
+        """
+        config = {
             "format": FORMAT,
             "kind": "search",
             "bench": self.evaluator.name,
@@ -71,40 +99,54 @@ class SearchPlan:
             "unique": self.unique,
             "data": dict(self.evaluator.fingerprint),
         }
+        return (
+            config
+            | self.objectives.config()
+            | ({"reference": dict(self.reference)} if self.reference else {})
+        )
 
 
 def resolve(
     evaluator: Evaluator,
     *,
     method: str,
-    metric: str,
+    metric: str | Sequence[str],
+    subject_to: Sequence[str] = (),
     report: Sequence[str] = (),
     budget: int,
     seed: int,
     unique: Rule = "exact",
     settings: Mapping[str, Any] | None = None,
+    reference: Mapping[str, float] | None = None,
+    landmarks: Landmarks | None = None,
 ) -> SearchPlan:
     """Checks a request and fills in what it leaves open.
 
     Args:
         evaluator: Answers what an architecture is worth.
         method: ``name`` or ``name:key=value:key=value``.
-        metric: The driving metric.
+        metric: The driving metric, or several objectives.
+        subject_to: Constraints, see :func:`crlso.runs.objectives.parse_constraint`.
         report: Metrics stated for the best architecture.
         budget: Number of evaluations, 1 or more.
         seed: 0 or more.
         unique: One of :data:`RULES`.
         settings: Further settings of the method; a key may not stand in ``method`` too.
+        reference: Values of the reference point of hypervolumes, by metric.
+        landmarks: What :func:`find_landmarks` found for the same metrics; ``None``: the evaluator is asked.
 
     Raises:
         UnknownNameError: Unknown method, setting, metric or rule.
-        UserError: A number outside its range, or a setting given twice.
+        UserError: A number outside its range, a setting given twice, a text that is no constraint, several
+            objectives for a method that takes one, or constraints that nothing meets.
     """
     name, own = parse_method(method)
     twice = sorted(own.keys() & (settings or {}).keys())
     if twice:
         raise UserError(f"setting {twice[0]!r} is given twice, in the method {method!r} and on its own")
-    for wanted in (metric, *report):
+    objectives = resolve_objectives(evaluator, [metric] if isinstance(metric, str) else metric, subject_to)
+    _check_method(name, objectives)
+    for wanted in report:
         if wanted not in evaluator.metrics:
             raise UnknownNameError(f"metric of {evaluator.name}", wanted, evaluator.metrics)
     if unique not in RULES:
@@ -118,9 +160,21 @@ def resolve(
         label=method,
         method=name,
         settings=make_settings(name, {**own, **(settings or {})}),
-        metric=evaluator.metrics[metric],
+        objectives=objectives,
         report=tuple(dict.fromkeys(report)),
         budget=budget,
         seed=seed,
         unique=unique,
+        reference=dict(reference or {}),
+        landmarks=landmarks or find_landmarks(evaluator, objectives, reference),
     )
+
+
+def _check_method(name: str, objectives: Objectives) -> None:
+    """Refuses several objectives for a method that takes one."""
+    if objectives.several and METHODS[name].objectives == "one":
+        able = ", ".join(sorted(other for other, entry in METHODS.items() if entry.objectives == "several"))
+        raise UserError(
+            f"method {name} takes one metric, {len(objectives.metrics)} are given; "
+            f"methods for several: {able}"
+        )

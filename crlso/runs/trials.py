@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,24 @@ class Trial:
         value: The driving metric in its own units; NaN where the evaluation failed.
         seconds: ``ask`` and ``evaluate`` (wall), ``cpu`` (CPU seconds of the run so far). All that differs
             between two runs of the same settings stands here.
+        others: Further metrics of the run (objectives, what constraints are on) by name, in their own units.
     """
 
     n: int
     arch: str
     value: float
     seconds: Mapping[str, float]
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def values(self, metric: str) -> dict[str, float]:
+        """All metrics by name; ``metric`` is the name of the driving one."""
+        return {metric: self.value, **self.others}
 
     def line(self, metric: str) -> str:
         """The line of ``trials.jsonl``, without line feed."""
         seconds = {name: round(value, 6) for name, value in self.seconds.items()}
-        entry = {"n": self.n, "arch": self.arch, "values": {metric: finite(self.value)}, "seconds": seconds}
+        values = {name: finite(value) for name, value in self.values(metric).items()}
+        entry = {"n": self.n, "arch": self.arch, "values": values, "seconds": seconds}
         return json.dumps(entry, allow_nan=False)
 
 
@@ -42,23 +49,23 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def best_so_far(trials: Sequence[Trial], sign: float) -> list[float | None]:
-    """``[n]`` best value after each evaluation, in the metric's units; ``None`` before the first that worked.
+def best_so_far(values: Sequence[float], sign: float) -> list[float | None]:
+    """``[n]`` best value after each evaluation, in the metric's units; ``None`` before the first that counts.
 
     Args:
-        trials: Evaluations in order.
+        values: Values in order; NaN where an evaluation failed or does not count.
         sign: +1 where larger values are better, -1 where smaller ones are.
     """
     curve: list[float | None] = []
     best: float | None = None
-    for trial in trials:
-        if not math.isnan(trial.value) and (best is None or sign * trial.value > sign * best):
-            best = trial.value
+    for value in values:
+        if not math.isnan(value) and (best is None or sign * value > sign * best):
+            best = value
         curve.append(best)
     return curve
 
 
-def read_trials(path: Path, metric: str, *, repair: bool = False) -> list[Trial]:
+def read_trials(path: Path, metric: str, others: Sequence[str] = (), *, repair: bool = False) -> list[Trial]:
     """The evaluations logged so far; none where there is no log.
 
     A last line without line feed was being written when the process was killed. It is kept where it is
@@ -67,6 +74,7 @@ def read_trials(path: Path, metric: str, *, repair: bool = False) -> list[Trial]
     Args:
         path: ``trials.jsonl``.
         metric: The driving metric.
+        others: Further metrics that every line has to hold.
         repair: Make the file end with the last whole line, so that it can be appended to.
 
     Raises:
@@ -77,13 +85,13 @@ def read_trials(path: Path, metric: str, *, repair: bool = False) -> list[Trial]
     *lines, rest = data.split(b"\n")
     trials = []
     for number, line in enumerate(lines, start=1):
-        trial = _parse(line, number, metric)
+        trial = _parse(line, number, metric, others)
         if trial is None:
             raise RunError(
                 f"{path}: line {number} is damaged; restore the file or start in another directory"
             )
         trials.append(trial)
-    last = _parse(rest, len(lines) + 1, metric) if rest else None
+    last = _parse(rest, len(lines) + 1, metric, others) if rest else None
     if last is not None:
         trials.append(last)
     if repair and rest:
@@ -96,17 +104,22 @@ def read_trials(path: Path, metric: str, *, repair: bool = False) -> list[Trial]
     return trials
 
 
-def _parse(line: bytes, number: int, metric: str) -> Trial | None:
+def _parse(line: bytes, number: int, metric: str, others: Sequence[str]) -> Trial | None:
     """A line as trial ``number``; ``None`` where it is not one."""
     try:
         entry: dict[str, Any] = json.loads(line)
-        value = entry["values"][metric]
+        values = entry["values"]
         trial = Trial(
             n=entry["n"],
             arch=entry["arch"],
-            value=math.nan if value is None else float(value),
+            value=_number(values[metric]),
             seconds=dict(entry["seconds"]),
+            others={name: _number(values[name]) for name in others},
         )
     except (ValueError, KeyError, TypeError):
         return None
     return trial if trial.n == number else None
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from crlso.protocols import Codes, FloatArray, SearchSpace
+from crlso.protocols import Codes, FloatArray, Goal, SearchSpace
 from crlso.search.rng import rng_state, set_rng_state
 
 
@@ -25,8 +25,10 @@ class RandomSearch:
     The run loop drops what was asked before, so that this is sampling without replacement.
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int, settings: RandomSettings) -> None:
-        del settings
+    def __init__(
+        self, space: SearchSpace, *, seed: int, settings: RandomSettings, goal: Goal | None = None
+    ) -> None:
+        del settings, goal
         self._space = space
         self._rng = np.random.default_rng(seed)
 

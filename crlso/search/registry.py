@@ -9,10 +9,10 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from crlso.errors import UnknownNameError, UserError
-from crlso.protocols import SearchMethod, SearchSpace
+from crlso.protocols import Goal, SearchMethod, SearchSpace
 from crlso.settings import fill_settings
 
 
@@ -22,25 +22,32 @@ class MethodEntry:
 
     Attributes:
         module: Module to import when the method is first used.
-        method: Class in it: ``Method(space, *, seed, settings)``.
+        method: Class in it: ``Method(space, *, seed, settings)``; ``Method(space, *, seed, settings, goal)``
+            of a method for several objectives.
         settings: Frozen dataclass of its settings, in the same module.
         summary: One line for help texts.
+        objectives: ``several``: the method is told all objectives and the margins of constraints, see
+            :class:`~crlso.protocols.Goal`; ``one``: it is told one value.
     """
 
     module: str
     method: str
     settings: str
     summary: str
+    objectives: Literal["one", "several"] = "one"
 
     def settings_class(self) -> type[Any]:
         """The dataclass of the method's settings."""
         found: type[Any] = getattr(importlib.import_module(self.module), self.settings)
         return found
 
-    def build(self, space: SearchSpace, *, seed: int, settings: Any) -> SearchMethod:
-        """A fresh method."""
+    def build(
+        self, space: SearchSpace, *, seed: int, settings: Any, goal: Goal | None = None
+    ) -> SearchMethod:
+        """A fresh method; ``goal`` reaches those for several objectives only."""
+        more = {"goal": goal or Goal()} if self.objectives == "several" else {}
         method: SearchMethod = getattr(importlib.import_module(self.module), self.method)(
-            space, seed=seed, settings=settings
+            space, seed=seed, settings=settings, **more
         )
         return method
 
@@ -78,7 +85,7 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
             "crlso.search.local", "LocalSearch", "LocalSettings", "local search, first improvement, restarts"
         ),
         "random": MethodEntry(
-            "crlso.search.random_search", "RandomSearch", "RandomSettings", "random search"
+            "crlso.search.random_search", "RandomSearch", "RandomSettings", "random search", "several"
         ),
         "reinforce": MethodEntry(
             "crlso.search.reinforce", "Reinforce", "ReinforceSettings", "REINFORCE, a softmax per position"
@@ -138,7 +145,12 @@ def make_settings(name: str, settings: Mapping[str, Any] | None = None) -> Any:
 
 
 def make_method(
-    name: str, space: SearchSpace, *, seed: int, settings: Mapping[str, Any] | None = None
+    name: str,
+    space: SearchSpace,
+    *,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    goal: Goal | None = None,
 ) -> SearchMethod:
     """A fresh search method.
 
@@ -147,6 +159,7 @@ def make_method(
         space: Where to search; for a partial table its :class:`~crlso.spaces.Subset`.
         seed: Of everything the method draws.
         settings: Settings that differ from the method's defaults.
+        goal: What the columns of values are that it will be told; one objective by default.
 
     Raises:
         UnknownNameError: Unknown method or setting.
@@ -158,7 +171,7 @@ def make_method(
         >>> method.ask(1).shape
         (1, 6)
     """
-    return _entry(name).build(space, seed=seed, settings=make_settings(name, settings))
+    return _entry(name).build(space, seed=seed, settings=make_settings(name, settings), goal=goal)
 
 
 def _entry(name: str) -> MethodEntry:

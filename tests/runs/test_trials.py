@@ -81,7 +81,7 @@ def test_no_log_no_trials(tmp_path: Path) -> None:
 
 
 def test_best_so_far() -> None:
-    trials = [Trial(n, "a", v, {}) for n, v in enumerate((math.nan, 2.0, 3.0, math.nan, 1.0), start=1)]
-    assert best_so_far(trials, 1.0) == [None, 2.0, 3.0, 3.0, 3.0]
-    assert best_so_far(trials, -1.0) == [None, 2.0, 2.0, 2.0, 1.0]
+    values = (math.nan, 2.0, 3.0, math.nan, 1.0)
+    assert best_so_far(values, 1.0) == [None, 2.0, 3.0, 3.0, 3.0]
+    assert best_so_far(values, -1.0) == [None, 2.0, 2.0, 2.0, 1.0]
     assert best_so_far([], 1.0) == []
