@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -29,7 +31,29 @@ BenchOption = Annotated[
     ),
 ]
 MetricOption = Annotated[
-    str, typer.Option("--metric", help="Metric that drives the search (see `crlso bench info TABLE`).")
+    list[str],
+    typer.Option(
+        "--metric",
+        help="Metric that drives the search (see `crlso bench info TABLE`). Repeat for several objectives: "
+        "the first picks the best architecture, all make the front.",
+    ),
+]
+SubjectOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--subject-to",
+        metavar="NAME<NUMBER",
+        help="Constraint on a metric, with <, <=, > or >=; only what meets it counts as found. Repeat.",
+    ),
+]
+ReferenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reference",
+        metavar="METRIC=NUMBER",
+        help="Of several objectives: where the hypervolume begins; by default at the worst values of the "
+        "table. Repeat.",
+    ),
 ]
 ReportOption = Annotated[
     list[str] | None,
@@ -55,6 +79,8 @@ def search(
     method: Annotated[
         str, typer.Option("--method", help=f"NAME or NAME:key=value:key=value. {METHOD_LIST}.")
     ] = "crlso",
+    subject_to: SubjectOption = None,
+    reference: ReferenceOption = None,
     report: ReportOption = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Setting of the method. Repeat.")
@@ -68,7 +94,7 @@ def search(
     unique: UniqueOption = "exact",
     json: JsonOption = False,
 ) -> None:
-    """Search for the architecture with the best METRIC.
+    """Search for the architecture with the best METRIC, or for the front of several.
 
     Example: crlso search --bench nasbench201 --metric cifar10/valid_accuracy@200 --method local
     --out runs/local
@@ -83,6 +109,8 @@ def search(
             load_evaluator(bench),
             metric=metric,
             method=method,
+            subject_to=subject_to or (),
+            reference=_reference(reference or ()),
             report=report or (),
             settings=key_values(set_ or ()),
             budget=budget,
@@ -108,6 +136,8 @@ def compare(
             help="Names with commas between, each as for --method; the others are compared with the first.",
         ),
     ] = "crlso,local,evolution,random",
+    subject_to: SubjectOption = None,
+    reference: ReferenceOption = None,
     report: ReportOption = None,
     budget: BudgetOption = 150,
     seeds: Annotated[
@@ -140,6 +170,8 @@ def compare(
             load_evaluator(bench),
             methods=_methods(methods),
             metric=metric,
+            subject_to=subject_to or (),
+            reference=_reference(reference or ()),
             report=report or (),
             budget=budget,
             seeds=parse_seeds(seeds),
@@ -195,6 +227,22 @@ def _methods(text: str) -> list[str]:
     return names
 
 
+def _reference(items: Sequence[str]) -> dict[str, float]:
+    """What ``--reference METRIC=NUMBER`` said, repeated."""
+    point: dict[str, float] = {}
+    for item in items:
+        name, equals, text = item.rpartition("=")
+        value = math.nan
+        with suppress(ValueError):
+            value = float(text)
+        if not (name and equals and math.isfinite(value)):
+            raise UserError(f"--reference {quoted(item)}; write METRIC=NUMBER")
+        if name in point:
+            raise UserError(f"--reference {name} is given twice")
+        point[name] = value
+    return point
+
+
 def _interrupted(out: Path | None) -> str:
     if out is None:
         return "interrupted; nothing is kept without --out"
@@ -204,33 +252,77 @@ def _interrupted(out: Path | None) -> str:
 def _search_lines(result: SearchResult) -> list[str]:
     """What a person wants to know of a finished run."""
     facts: list[tuple[str, str]] = []
-    if result.best is None:
+    constraints = " and ".join(each.text for each in result.objectives.constraints)
+    if constraints:
+        facts.append(("subject to", constraints))
+    if result.best is None and constraints and any(not math.isnan(trial.value) for trial in result.trials):
+        facts.append(("best", f"none: none of {len(result.trials)} evaluations meets the constraints"))
+    elif result.best is None:
         facts.append(("best", f"none: all {len(result.trials)} evaluations failed"))
     else:
         facts += [("best", result.best.arch), (result.metric, f"{result.best.value:.6g}")]
         if result.regret is not None:
             facts.append(("regret", f"{result.regret:.4g} to the optimum {result.optimum:.6g}"))
         facts += [(name, f"{value:.6g}") for name, value in result.best.report.items()]
+    if result.objectives.several:
+        facts += _front_facts(result)
     spent = f"{len(result.trials)} of {result.budget} evaluations, {result.cpu_seconds:.1f} CPU s"
     early = "; no unseen architecture is left" if result.exhausted else ""
     return _table([*facts, ("spent", spent + early), *_files(result.directory)])
 
 
+def _front_facts(result: SearchResult) -> list[tuple[str, str]]:
+    """Hypervolume and front, a line for each member."""
+    facts = []
+    curve, point = result.hypervolume_curve, result.landmarks.reference
+    names = [metric.name for metric in result.objectives.metrics]
+    if curve and point is not None:
+        share = " of the true front's" if result.landmarks.volume is not None else ""
+        shown = ", ".join(f"{name}={value:.6g}" for name, value in zip(names, point, strict=True))
+        facts.append(("hypervolume", f"{curve[-1]:.6g}{share}, from {shown}"))
+    else:
+        facts.append(("hypervolume", "not known; state --reference METRIC=NUMBER for each metric"))
+    members = result.front
+    facts.append(("front", f"{len(members)} architectures: {', '.join(names)}"))
+    for trial in members:
+        values = trial.values(result.metric)
+        facts.append(("", "  ".join([*(f"{values[name]:<10.6g}" for name in names), trial.arch])))
+    return facts
+
+
 def _compare_lines(summary: Mapping[str, Any], directory: Path | None) -> list[str]:
     """Mean regret per method; without an optimum the mean of the best values."""
     methods = summary["methods"]
-    runs = f"{summary['metric']}, {len(summary['seeds'])} seeds"
+    if summary.get("hypervolume"):
+        share = "share of the true front's hypervolume" if summary["hypervolume"]["share"] else "hypervolume"
+        head = f"mean {share} and its standard error, {' and '.join(summary['metrics'])}"
+        return _figures(
+            f"{head}{_subject(summary)}, {len(summary['seeds'])} seeds", "hypervolume", methods, directory
+        )
+    runs = f"{summary['metric']}{_subject(summary)}, {len(summary['seeds'])} seeds"
     if summary["optimum"] is None:
         head = f"mean of the best {runs}, after {summary['budget']} evaluations"
         rows = [(name, _mean_best(entry["best"])) for name, entry in methods.items()]
         return [head, *_table([*rows, *_files(directory)])]
-    steps = list(next(iter(methods.values()))["regret"])
+    head = f"mean regret and its standard error, {runs}, optimum {summary['optimum']:.6g}"
+    return _figures(head, "regret", methods, directory)
+
+
+def _figures(
+    head: str, quantity: str, methods: Mapping[str, Mapping[str, Any]], directory: Path | None
+) -> list[str]:
+    """Mean and standard error per method at the checkpoints."""
+    steps = list(next(iter(methods.values()))[quantity])
     rows = [("evaluations", "".join(f"{step:<18}" for step in steps))]
     for name, entry in methods.items():
-        figures = [entry["regret"][step] for step in steps]
+        figures = [entry[quantity][step] for step in steps]
         rows.append((name, "".join(f"{_figure(f['mean'], f['sem']):<18}" for f in figures)))
-    head = f"mean regret and its standard error, {runs}, optimum {summary['optimum']:.6g}"
     return [head, *_table([*rows, *_files(directory)])]
+
+
+def _subject(summary: Mapping[str, Any]) -> str:
+    constraints = summary.get("subject_to")
+    return f" subject to {' and '.join(constraints)}" if constraints else ""
 
 
 def _mean_best(best: Sequence[Mapping[str, Any] | None]) -> str:

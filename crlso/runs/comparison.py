@@ -15,6 +15,7 @@ from crlso.errors import UserError
 from crlso.protocols import Evaluator, Rule
 from crlso.runs.config import holds_same, write_config
 from crlso.runs.directory import SUMMARY, finished_summary, locked, write_json
+from crlso.runs.landmarks import Landmarks
 from crlso.runs.loop import run_plan
 from crlso.runs.plan import SearchPlan, resolve
 from crlso.runs.progress import progress_bar
@@ -39,13 +40,15 @@ def compare(
     evaluator: Evaluator,
     *,
     methods: Sequence[str],
-    metric: str,
+    metric: str | Sequence[str],
+    subject_to: Sequence[str] = (),
     report: Sequence[str] = (),
     budget: int = 150,
     seeds: Sequence[int] = tuple(range(30)),
     out: Path | str | None = None,
     unique: Rule = "exact",
     jobs: int | None = None,
+    reference: Mapping[str, float] | None = None,
     progress: bool = False,
 ) -> CompareResult:
     """Runs every method with every seed and sums up.
@@ -53,15 +56,17 @@ def compare(
     Args:
         evaluator: Answers what an architecture is worth; picklable.
         methods: ``name`` or ``name:key=value``; the first one is the reference of the paired differences.
-        metric: The metric that drives the searches.
+        metric: The metric that drives the searches; or several, see :func:`crlso.runs.search`.
+        subject_to: Constraints such as ``latency<5``.
         report: Metrics stated for the best architectures.
         budget: Number of evaluations of each run.
         seeds: Seeds, the same for every method.
         out: Compare directory: an ordinary run directory ``METHOD/SEED`` for each run (``:`` in a method
-        written
-            as ``_``), and the summary. What is there of this very comparison is not done again.
+            written as ``_``), and the summary. What is there of this very comparison is not done again.
         unique: What counts as the same architecture, which is evaluated once at most in a run.
         jobs: Number of parallel processes; ``None``: one per processor.
+        reference: Values of the reference point of hypervolumes, by metric; by default the worst of the
+            table.
         progress: Show a progress bar, if stderr is a terminal.
 
     Raises:
@@ -70,9 +75,20 @@ def compare(
         UserError: Any other mistake in the arguments.
     """
     _check(methods, seeds)
-    requests = [
-        _Request(label, metric, tuple(report), budget, seed, unique) for seed in seeds for label in methods
-    ]
+    wanted = (metric,) if isinstance(metric, str) else tuple(metric)
+    asked = _Request(
+        methods[0],
+        wanted,
+        tuple(subject_to),
+        tuple(report),
+        budget,
+        seeds[0],
+        unique,
+        tuple((reference or {}).items()),
+    )
+    # What the results are measured against is looked up once, for all.
+    asked = dataclasses.replace(asked, landmarks=asked.plan(evaluator).landmarks)
+    requests = [dataclasses.replace(asked, method=label, seed=seed) for seed in seeds for label in methods]
     # All is checked here, before anything runs.
     plans = [request.plan(evaluator) for request in requests]
     config = _config(plans, seeds)
@@ -95,22 +111,28 @@ class _Request:
     """A search without its evaluator, small enough to send to a worker."""
 
     method: str
-    metric: str
+    metrics: tuple[str, ...]
+    subject_to: tuple[str, ...]
     report: tuple[str, ...]
     budget: int
     seed: int
     unique: Rule
+    reference: tuple[tuple[str, float], ...]
+    landmarks: Landmarks | None = None
 
     def plan(self, evaluator: Evaluator) -> SearchPlan:
         """The request resolved."""
         return resolve(
             evaluator,
             method=self.method,
-            metric=self.metric,
+            metric=self.metrics,
+            subject_to=self.subject_to,
             report=self.report,
             budget=self.budget,
             seed=self.seed,
             unique=self.unique,
+            reference=dict(self.reference),
+            landmarks=self.landmarks,
         )
 
     def folder(self) -> Path:
@@ -150,8 +172,7 @@ def _run(
     results: dict[str, list[dict[str, Any]]] = {label: [] for label in config["methods"]}
     for index, request in enumerate(requests):
         results[request.method].append(summaries[index])
-    optimum = plan.evaluator.optimum(plan.metric.name)
-    summary = compare_summary(config, optimum, plan.metric.sign, results)
+    summary = compare_summary(config, plan.landmarks.optimum, plan.metric.sign, results)
     if out is not None:
         write_json(out / SUMMARY, summary)
     return CompareResult(summary, out)

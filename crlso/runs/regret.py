@@ -1,4 +1,4 @@
-"""Figures of a comparison: regret after so many evaluations, and paired differences between methods."""
+"""Figures of a comparison: regret or hypervolume after so many evaluations, and paired differences."""
 
 from __future__ import annotations
 
@@ -51,15 +51,16 @@ def regret_figures(
         ``{"25": {"mean", "sem", "median"}, ...}``; ``None`` where a seed has no value yet, and for the
         standard error of a single seed.
     """
-    figures = {}
-    for evaluations in checkpoints(budget):
-        regret = sign * (optimum - values_at(curves, evaluations)) + 0.0  # no negative zeros
-        figures[str(evaluations)] = {
-            "mean": _number(np.mean(regret)),
-            "sem": _sem(regret),
-            "median": _number(np.median(regret)),
-        }
-    return figures
+    return {
+        # + 0.0: no negative zeros
+        str(evaluations): _spread(sign * (optimum - values_at(curves, evaluations)) + 0.0)
+        for evaluations in checkpoints(budget)
+    }
+
+
+def hypervolume_figures(curves: Sequence[Curve], *, budget: int) -> dict[str, dict[str, float | None]]:
+    """Mean, standard error of the mean and median of the hypervolume over seeds, as of the regret."""
+    return {str(evaluations): _spread(values_at(curves, evaluations)) for evaluations in checkpoints(budget)}
 
 
 def paired_differences(
@@ -105,7 +106,7 @@ def compare_summary(
 
     Args:
         plan: Its keys ``bench``, ``metric``, ``direction``, ``report``, ``budget``, ``seeds``, ``unique`` are
-            taken over.
+            taken over, and ``metrics`` and ``subject_to`` where they are there.
         optimum: Best value any architecture has; ``None`` where unknown.
         sign: +1 where larger values are better, -1 where smaller ones are.
         results: Per method the run summaries, in the order of the seeds.
@@ -113,7 +114,7 @@ def compare_summary(
     budget = plan["budget"]
     curves = {label: [run["curve"] for run in runs] for label, runs in results.items()}
     reference = next(iter(curves))
-    methods = {}
+    methods: dict[str, dict[str, Any]] = {}
     for label, runs in results.items():
         regret = None
         if optimum is not None:
@@ -125,20 +126,40 @@ def compare_summary(
             "report": {name: [_reported(run, name) for run in runs] for name in plan["report"]},
             "regret": regret,
         }
-    paired = {
+        if "metrics" in plan:
+            methods[label] |= {"front": [run["front"] for run in runs], **_hypervolume(runs, budget)}
+    paired: dict[str, Any] = {
         label: paired_differences(curves[label], curves[reference], sign=sign, budget=budget)
         for label in curves
         if label != reference
     }
-    names = ("bench", "metric", "direction", "budget", "seeds", "unique")
-    return {
+    stated = ("bench", "metric", "direction", "metrics", "subject_to", "budget", "seeds", "unique")
+    summary = {
         "format": 1,
         "kind": "compare",
-        **{name: plan[name] for name in names},
+        **{name: plan[name] for name in stated if name in plan},
         "optimum": optimum,
         "methods": methods,
         "paired": {"reference": reference, "confidence": 0.95, "differences": paired},
     }
+    first = next((runs[0].get("hypervolume") for runs in results.values()), None)
+    if first is not None:
+        summary["hypervolume"] = {name: first[name] for name in ("share", "reference")}
+        volumes = {label: methods[label]["hypervolumes"] for label in methods}
+        summary["paired"]["hypervolume"] = {
+            label: paired_differences(volumes[label], volumes[reference], sign=1.0, budget=budget)
+            for label in methods
+            if label != reference
+        }
+    return summary
+
+
+def _hypervolume(runs: Sequence[Mapping[str, Any]], budget: int) -> dict[str, Any]:
+    """Curves and figures of several objectives; ``None`` without a reference point."""
+    if any(run["hypervolume"] is None for run in runs):
+        return {"hypervolumes": None, "hypervolume": None}
+    curves = [run["hypervolume"]["curve"] for run in runs]
+    return {"hypervolumes": curves, "hypervolume": hypervolume_figures(curves, budget=budget)}
 
 
 def _best(run: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -149,6 +170,14 @@ def _best(run: Mapping[str, Any]) -> dict[str, Any] | None:
 def _reported(run: Mapping[str, Any], name: str) -> float | None:
     best = run["best"]
     return None if best is None else best["report"][name]
+
+
+def _spread(values: FloatArray) -> dict[str, float | None]:
+    return {
+        "mean": _number(np.mean(values)),
+        "sem": _sem(values),
+        "median": _number(np.median(values)),
+    }
 
 
 def _number(value: Any) -> float | None:
