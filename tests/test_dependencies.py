@@ -99,7 +99,7 @@ def test_packages_of_data_are_named() -> None:
     assert constants >= DATA_ONLY
 
 
-@pytest.mark.parametrize("extra", ["analog", "graph", "images", "optuna", "syne-tune"])
+@pytest.mark.parametrize("extra", ["analog", "graph", "images", "optuna", "pymoo", "syne-tune"])
 def test_what_an_extra_installs_is_tested(extra: str) -> None:
     for requirement in PROJECT["optional-dependencies"][extra]:
         assert requirement in PROJECT["optional-dependencies"]["dev"]

@@ -84,6 +84,13 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
         "local": MethodEntry(
             "crlso.search.local", "LocalSearch", "LocalSettings", "local search, first improvement, restarts"
         ),
+        "nsga2": MethodEntry(
+            "crlso.search.nsga2",
+            "NSGA2",
+            "NSGA2Settings",
+            "NSGA-II, for several objectives and constraints (extra pymoo)",
+            "several",
+        ),
         "random": MethodEntry(
             "crlso.search.random_search", "RandomSearch", "RandomSettings", "random search", "several"
         ),

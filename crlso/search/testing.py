@@ -9,25 +9,30 @@ Subclass :class:`SearchMethodContract` in a test module, supply the fixture ``bu
         def build(self):
             return lambda space, seed: MyMethod(space, seed=seed)
 
-Needs pytest and torch.
+A method for several objectives keeps :class:`SeveralObjectivesContract` too. Needs pytest and torch.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pytest
 
-from crlso.protocols import Codes, FloatArray, SearchMethod, SearchSpace
+from crlso.protocols import Codes, FloatArray, Goal, SearchMethod, SearchSpace
 from crlso.runs.checkpoint import dump_state, parse_state
 from crlso.runs.proposals import Proposals
 from crlso.spaces import EdgeCellSpace, Subset, get_space
 
 Build = Callable[[SearchSpace, int], SearchMethod]
 """Makes a fresh method over a space, with a seed."""
+BuildFor = Callable[[SearchSpace, int, Goal], SearchMethod]
+"""Makes a fresh method over a space, with a seed, for objectives and constraints."""
+
+GOALS: Final = (Goal(2), Goal(3), Goal(1, 1), Goal(2, 2))
+"""What the contract of several objectives is tested with."""
 
 
 class SearchMethodContract:
@@ -148,6 +153,87 @@ class SearchMethodContract:
             assert isinstance(name, str)
             assert isinstance(values, np.ndarray)
             assert values.dtype.kind in "iufb"
+
+
+class SeveralObjectivesContract:
+    """What a method for several objectives must do as well; each test states one clause."""
+
+    evaluations: ClassVar[int] = 45
+    """How long a search of the contract is: long enough to reach all stages of the method."""
+
+    @pytest.fixture
+    def build_for(self) -> BuildFor:
+        """How a method is made: to be supplied by the subclass."""
+        raise NotImplementedError("supply a fixture `build_for`: a function (space, seed, goal) -> method")
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        """Where the contract is tested."""
+        return get_space("nasbench201")
+
+    @pytest.mark.parametrize("goal", GOALS, ids=str)
+    def test_same_seed_same_search(self, build_for: BuildFor, space: SearchSpace, goal: Goal) -> None:
+        """A seed decides the whole search, and another seed gives another one."""
+        value = _valued(space, goal)
+        first, again, other = (
+            run(build_for(space, seed, goal), space, self.evaluations, value=value) for seed in (3, 3, 4)
+        )
+        np.testing.assert_array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+    @pytest.mark.parametrize("goal", GOALS, ids=str)
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+    def test_goes_on_from_its_state(
+        self, build_for: BuildFor, space: SearchSpace, goal: Goal, share: float
+    ) -> None:
+        """A state that went through a file gives the same next proposals, bit for bit."""
+        done, value = max(1, int(self.evaluations * share)), _valued(space, goal)
+        method = build_for(space, 5, goal)
+        past = run(method, space, done, value=value)
+        resumed = build_for(space, 99, goal)
+        resumed.load_state_dict(through_file(method.state_dict()))
+        rest = self.evaluations - done
+        np.testing.assert_array_equal(
+            run(resumed, space, rest, past=past, value=value),
+            run(method, space, rest, past=past, value=value),
+        )
+
+    @pytest.mark.parametrize("goal", GOALS, ids=str)
+    @pytest.mark.parametrize("share", [0.3, 1.0])
+    def test_bears_failures(self, build_for: BuildFor, space: SearchSpace, goal: Goal, share: float) -> None:
+        """Failed evaluations, rows of NaN, do not stop the search, even where all fail."""
+        failures = np.random.default_rng(7).random(self.evaluations) < share
+        failures[:3] = True
+
+        def value(number: int, codes: Codes) -> FloatArray:
+            told = objectives(space, codes, goal)
+            return np.full_like(told, np.nan) if failures[number] else told
+
+        proposed = run(build_for(space, 0, goal), space, self.evaluations, value=value)
+        assert len(proposed) == self.evaluations
+
+    @pytest.mark.parametrize("goal", GOALS, ids=str)
+    def test_bears_what_never_meets_a_constraint(
+        self, build_for: BuildFor, space: SearchSpace, goal: Goal
+    ) -> None:
+        """Equal values, and negative margins alone, do not stop the search."""
+        told = np.array([[1.0] * goal.objectives + [-1.0] * goal.constraints])
+        proposed = run(build_for(space, 0, goal), space, self.evaluations, value=lambda number, codes: told)
+        assert len(proposed) == self.evaluations
+
+
+def _valued(space: SearchSpace, goal: Goal) -> Callable[[int, Codes], FloatArray]:
+    return lambda number, codes: objectives(space, codes, goal)
+
+
+def objectives(space: SearchSpace, codes: Codes, goal: Goal) -> FloatArray:
+    """``[n, objectives + constraints]``: smooth functions with a maximum each; some margins met."""
+    columns = [
+        objective(space, (codes + shift) % np.array(space.cardinalities))[:, 0]
+        for shift in range(goal.objectives + goal.constraints)
+    ]
+    margins = [column + 15.0 for column in columns[goal.objectives :]]
+    return np.stack([*columns[: goal.objectives], *margins], axis=1)
 
 
 def through_file(state: dict[str, Any]) -> dict[str, Any]:

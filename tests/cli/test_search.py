@@ -94,8 +94,8 @@ def test_search_in_memory_says_so() -> None:
         ((*BENCH, "--report", "test"), "unknown metric of nasbench201 'test'"),
         (
             (*BENCH, "--method", "magic"),
-            "unknown method 'magic'; known: bananas, bo, crlso, crlso-paper, evolution, local, random, "
-            "reinforce, ridge, syne-tune, tpe",
+            "unknown method 'magic'; known: bananas, bo, crlso, crlso-paper, evolution, local, nsga2, "
+            "random, reinforce, ridge, syne-tune, tpe",
         ),
         (
             (*BENCH, "--method", "evolution:size=3"),

@@ -7,17 +7,27 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 
-from crlso.protocols import SearchMethod, SearchSpace
+from crlso.protocols import Goal, SearchMethod, SearchSpace
 from crlso.search import METHODS, make_method
-from crlso.search.testing import Build, SearchMethodContract
+from crlso.search.testing import (
+    GOALS,
+    Build,
+    BuildFor,
+    SearchMethodContract,
+    SeveralObjectivesContract,
+    objectives,
+)
+from crlso.spaces import get_space
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "bananas": {"initial": 5, "ensemble": 2, "width": 4, "steps": 2, "mutants": 20},
         "bo": {"initial": 5, "round": 4},
         "evolution": {"population": 12, "sample": 4},
+        "nsga2": {"population": 8},
         "crlso": {
             "initial": 5,
             "round": 8,
@@ -64,3 +74,22 @@ class TestContract(SearchMethodContract):
             return make_method(method_name, space, seed=seed, settings=SETTINGS.get(method_name))
 
         return make
+
+
+class TestSeveralObjectives(SeveralObjectivesContract):
+    @pytest.fixture(params=[name for name, entry in METHODS.items() if entry.objectives == "several"])
+    def build_for(self, request: pytest.FixtureRequest) -> BuildFor:
+        def make(space: SearchSpace, seed: int, goal: Goal) -> SearchMethod:
+            name = str(request.param)
+            return make_method(name, space, seed=seed, settings=SETTINGS.get(name), goal=goal)
+
+        return make
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=str)
+def test_the_contracts_constraints_are_met_by_some(goal: Goal) -> None:
+    space = get_space("nasbench201")
+    told = objectives(space, space.sample(1000, np.random.default_rng(0)), goal)
+    assert told.shape == (1000, goal.objectives + goal.constraints)
+    for margins in told.T[goal.objectives :]:
+        assert 0.1 < (margins >= 0).mean() < 0.9

@@ -139,8 +139,8 @@ def test_parse_method(text: str, name: str, settings: dict[str, str]) -> None:
     [
         (
             "rnd",
-            r"unknown method 'rnd'; known: bananas, bo, crlso, crlso-paper, evolution, local, random, "
-            r"reinforce, ridge, syne-tune, tpe",
+            r"unknown method 'rnd'; known: bananas, bo, crlso, crlso-paper, evolution, local, nsga2, "
+            r"random, reinforce, ridge, syne-tune, tpe",
         ),
         ("evolution:population", r"'population' is no setting; write name:key=value:key=value"),
         ("evolution:=3", r"'=3' is no setting"),
