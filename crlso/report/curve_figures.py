@@ -21,7 +21,7 @@ DECADES = 4
 
 
 def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figure | None:
-    """Regret (or best value so far) after each evaluation: mean with 95 % interval, or median with quartiles.
+    """Regret, hypervolume or best value after each evaluation: mean with 95 % interval, median with quartiles.
 
     Args:
         study: All methods of a picture.
@@ -31,7 +31,7 @@ def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figur
     Returns:
         None where no run has evaluated anything.
     """
-    traces = [_every_evaluation(study, trials)] if trials else []
+    traces = [_every_evaluation(study, trials)] if trials and not study.volumes else []
     positive = [np.empty(0)]
     for index, series in enumerate(study.series):
         if not np.isfinite(series.scores).any():
@@ -39,7 +39,7 @@ def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figur
         about = spread(series.scores)
         positive.append(about.mean[about.mean > 0.0])
         label = series.label if series.finished else f"{series.label} (unfinished)"
-        low = np.maximum(about.low, 0.0) if study.optimum is not None else about.low
+        low = np.maximum(about.low, 0.0) if study.regrets else about.low
         views = {"mean": (about.mean, low, about.high)}
         if (about.n > 1).any():
             views["median"] = (about.median, about.lower_quartile, about.upper_quartile)
@@ -50,8 +50,9 @@ def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figur
             traces += line.traces()
     if not traces:
         return None
-    layout = base_layout("evaluations", f"{study.quantity} ({study.unit})" if study.unit else study.quantity)
-    scale = _log_scale(np.concatenate(positive)) if study.optimum is not None else {}
+    unit = f" ({study.score_unit})" if study.score_unit else ""
+    layout = base_layout("evaluations", study.quantity + unit)
+    scale = _log_scale(np.concatenate(positive)) if study.regrets else {}
     layout["yaxis"] |= scale.get("axis", {})
     longest = max(series.scores.shape[1] for series in study.series)
     layout["xaxis"]["range"] = [1 - 0.02 * longest, 1.02 * longest]

@@ -157,4 +157,4 @@ def _path(places: FloatArray, trials: Sequence[Trial], sign: float) -> list[dict
 
 
 def _short(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else "failed"
+    return f"{value:.6g}" if math.isfinite(value) else "does not count"

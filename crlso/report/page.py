@@ -17,6 +17,7 @@ from crlso.protocols import Evaluator, Metric, SearchSpace
 from crlso.report.cells import CellCard, cell_cards
 from crlso.report.curve_figures import curves_figure
 from crlso.report.figures import Figure, training_figures
+from crlso.report.front_figures import front_figure, front_table
 from crlso.report.reading import read_trials
 from crlso.report.settings_block import Settings, settings_block
 from crlso.report.studies import Study
@@ -48,6 +49,8 @@ class StudyPage:
     curves_title: str
     curves: Figure | None
     curves_caption: str
+    front: Figure | None
+    front_caption: str
     tables: tuple[Table, ...]
     cells: tuple[CellCard, ...]
     cells_note: str
@@ -81,21 +84,24 @@ def study_page(study: Study, key: str, evaluator: Evaluator | None, space: Searc
     best = best_run(study)
     curves = curves_figure(study, f"{key}-curves", read_trials(study.runs[0]) if len(study.runs) == 1 else ())
     cells = cell_cards(study, metrics, space)
+    listed = front_table(study, metrics)
     undrawn = bool(cells) and all(card.svg is None for card in cells)
     training = [(label, found.curves) for label, _, found in shown if found.curves]
     return StudyPage(
         key=key,
-        title=f"{study.bench}: {study.metric}",
+        title=study.title,
         facts=facts(study),
         summary=summary(study, metrics),
         best_arch=(best.arch or "") if best is not None else "",
         verdicts=verdicts(study),
         verdicts_note=EXPLANATION,
         notes=notes(study),
-        curves_title="Regret" if study.optimum is not None else "Best value so far",
+        curves_title=study.quantity.capitalize(),
         curves=curves,
         curves_caption=_curves_caption(study, curves),
-        tables=tables(study, metrics),
+        front=front_figure(study, f"{key}-front", evaluator),
+        front_caption=_front_caption(study),
+        tables=(*tables(study, metrics), *([listed] if listed else [])),
         cells=cells,
         cells_note="The search space is not at hand, so the cells are not drawn." if undrawn else "",
         latent=latent_views(study, key, shown, evaluator),
@@ -140,7 +146,12 @@ def _json(figure: Figure) -> Markup:
 
 def _curves_caption(study: Study, curves: Figure | None) -> str:
     parts = []
-    if study.optimum is None:
+    if study.volumes:
+        parts.append(
+            "The hypervolume is the part of the space of objectives that what was found so far dominates"
+            + (", as a share of what the best of the benchmark dominate." if study.share else ".")
+        )
+    elif not study.regrets:
         parts.append(
             "The best value possible is not known here, so the curves show the best value found so far."
         )
@@ -153,6 +164,15 @@ def _curves_caption(study: Study, curves: Figure | None) -> str:
     if curves is not None and curves.meta["log"]:
         parts.append("The lowest line of the logarithmic scale stands for zero and everything below it.")
     return " ".join(parts)
+
+
+def _front_caption(study: Study) -> str:
+    text = "Of all runs of a method, what no other architecture that they evaluated dominates."
+    return (
+        f"{text} The first two of {len(study.aim.metrics)} objectives."
+        if len(study.aim.metrics) > 2
+        else text
+    )
 
 
 def _training_caption(labels: Sequence[str]) -> str:
@@ -187,7 +207,7 @@ def title(
     trainings: Sequence[TrainingRun] = (),
 ) -> str:
     """Heading of the page."""
-    titles = [f"{study.bench}: {study.metric}" for study in studies]
+    titles = [study.title for study in studies]
     titles += [supernet_title(run) for run in supernets] + [training_title(run) for run in trainings]
     if len(titles) == 1:
         return titles[0]
@@ -208,7 +228,9 @@ def as_plain(page: Page) -> dict[str, Any]:
                 "verdicts": list(study.verdicts),
                 "notes": list(study.notes),
                 "plots": [
-                    f.key for f in (study.curves, *(v.figure for v in study.latent), *study.training) if f
+                    f.key
+                    for f in (study.curves, study.front, *(v.figure for v in study.latent), *study.training)
+                    if f
                 ],
                 "cells": [card.arch for card in study.cells],
             }

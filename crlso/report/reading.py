@@ -16,8 +16,8 @@ import numpy as np
 from crlso.errors import RunError
 from crlso.protocols import FloatArray
 from crlso.report.fields import Fields, read_json, read_yaml
-from crlso.runs.trials import Trial, best_so_far
-from crlso.runs.trials import read_trials as read_log
+from crlso.report.objectives import Aim, FrontMember, curve_of, front_of, read_aim, read_front, read_log
+from crlso.runs.trials import Trial
 
 FORMAT = 1
 WANTED = "give directories made by `crlso search`, `compare`, `supernet search` or `supernet train`"
@@ -38,14 +38,18 @@ class Run:
         metric: Metric that drove the search.
         direction: Which way is better.
         budget: Number of evaluations it was given.
-        optimum: Best value any architecture of the evaluator has; None where unknown.
-        curve: ``[n]`` best value after each evaluation; NaN before the first that worked.
+        optimum: Best value any architecture of the evaluator has that meets the constraints; None where unknown.
+        curve: ``[n]`` best value after each evaluation; NaN before the first that counts.
         arch: Text of the best architecture; None where it is not known.
         report: Reported metrics of the best architecture.
         cpu_seconds: CPU seconds of the whole run; None where unknown.
         finished: Whether the run came to its end.
         exhausted: Whether it ended early because no unseen architecture was left.
         config: What ``config.yaml`` says.
+        aim: All its objectives and constraints; None: ``metric`` alone.
+        front: With several objectives what it found that nothing else it found dominates.
+        hypervolume: ``[n]`` after each evaluation; None with one objective, or without a reference point.
+        share: Whether that is a share of the true front's hypervolume.
     """
 
     path: Path
@@ -64,6 +68,15 @@ class Run:
     finished: bool = True
     exhausted: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
+    aim: Aim | None = None
+    front: tuple[FrontMember, ...] = ()
+    hypervolume: FloatArray | None = None
+    share: bool = False
+
+    @property
+    def target(self) -> Aim:
+        """What it is after, of one metric too."""
+        return self.aim or Aim(((self.metric, self.direction),))
 
     @property
     def sign(self) -> float:
@@ -100,10 +113,12 @@ def read_directory(path: Path) -> tuple[Run, ...]:
 def read_trials(run: Run) -> list[Trial]:
     """The evaluations of a run in order; none where the log is gone. A torn last line is left out.
 
+    Those that miss a constraint have no value, as if they had failed.
+
     Raises:
         RunError: A line in the middle is damaged.
     """
-    return read_log(run.path / "trials.jsonl", run.metric)
+    return read_log(run.path / "trials.jsonl", run.target)
 
 
 def _run(path: Path, source: Path) -> Run | None:
@@ -116,6 +131,8 @@ def _run(path: Path, source: Path) -> Run | None:
     best = summary.inside("best")
     curve = summary.numbers("curve")
     optimum = summary.number("optimum")
+    direction = _direction(summary, [curve], optimum)
+    volume = summary.inside("hypervolume")
     return Run(
         path=path,
         source=source,
@@ -123,7 +140,7 @@ def _run(path: Path, source: Path) -> Run | None:
         seed=summary.whole("seed"),
         bench=summary.text("bench"),
         metric=summary.text("metric"),
-        direction=_direction(summary, [curve], optimum),
+        direction=direction,
         budget=summary.whole("budget"),
         optimum=optimum,
         curve=curve,
@@ -132,6 +149,10 @@ def _run(path: Path, source: Path) -> Run | None:
         cpu_seconds=summary.number("cpu_seconds"),
         exhausted=summary.values.get("exhausted") is True,
         config=config,
+        aim=read_aim(summary, direction, config),
+        front=read_front(summary.values.get("front"), summary),
+        hypervolume=volume.numbers("curve") if volume.values else None,
+        share=volume.values.get("share") is True,
     )
 
 
@@ -141,6 +162,7 @@ def _compare_runs(path: Path, summary: Fields) -> tuple[Run, ...]:
     config = read_yaml(path / "config.yaml")
     seeds, methods = summary.wholes("seeds"), summary.inside("methods")
     optimum = summary.number("optimum")
+    share = summary.inside("hypervolume").values.get("share") is True
     runs = []
     for method in methods.values:
         entry = methods.inside(method)
@@ -154,6 +176,8 @@ def _compare_runs(path: Path, summary: Fields) -> tuple[Run, ...]:
         reports = entry.inside("report")
         columns = {name: reports.items(name, len(seeds)) for name in reports.values}
         direction = _direction(summary, rows, optimum)
+        fronts = _per_seed(entry, "front", len(seeds))
+        volumes = _per_seed(entry, "hypervolumes", len(seeds))
         for row, seed in enumerate(seeds):
             home = path / method.replace(":", "_") / str(seed)
             own = _run(home, path) if home.is_dir() else None
@@ -177,6 +201,12 @@ def _compare_runs(path: Path, summary: Fields) -> tuple[Run, ...]:
                     cpu_seconds=Fields(entry.file, {"cpu_seconds": seconds[row]}).number("cpu_seconds"),
                     exhausted=own.exhausted if own else False,
                     config=config,
+                    aim=read_aim(summary, direction, config),
+                    front=read_front(fronts[row], entry),
+                    hypervolume=None
+                    if volumes[row] is None
+                    else Fields(entry.file, {"hypervolumes": volumes[row]}).numbers("hypervolumes"),
+                    share=share,
                 )
             )
     return tuple(runs)
@@ -187,9 +217,11 @@ def _unfinished_run(path: Path, source: Path, config: Mapping[str, Any]) -> Run:
     fields = Fields(path / "config.yaml", config)
     metric = fields.text("metric")
     direction = _direction(fields, [], None)
-    trials = read_log(path / "trials.jsonl", metric)
-    curve = best_so_far([trial.value for trial in trials], 1.0 if direction == "max" else -1.0)
-    known = [trial for trial in trials if trial.value == (curve[-1] if curve else None)]
+    aim = read_aim(fields, direction, config)
+    target = aim or Aim(((metric, direction),))
+    trials = read_log(path / "trials.jsonl", target)
+    curve = curve_of(trials, direction)
+    known = [trial for trial in trials if trial.value == curve[-1]]
     return Run(
         path=path,
         source=source,
@@ -200,11 +232,18 @@ def _unfinished_run(path: Path, source: Path, config: Mapping[str, Any]) -> Run:
         direction=direction,
         budget=fields.whole("budget"),
         optimum=fields.number("optimum"),
-        curve=np.array([np.nan if value is None else value for value in curve], dtype=np.float64),
+        curve=curve,
         arch=known[0].arch if known else None,
         finished=False,
         config=config,
+        aim=aim,
+        front=front_of(trials, target),
     )
+
+
+def _per_seed(entry: Fields, key: str, seeds: int) -> list[Any]:
+    """A list with an entry for each seed; of nothing where it is missing."""
+    return [None] * seeds if entry.values.get(key) is None else entry.items(key, seeds)
 
 
 def _direction(fields: Fields, curves: list[FloatArray], optimum: float | None) -> Direction:

@@ -1,4 +1,4 @@
-"""Runs grouped into studies: everything that shares a benchmark and a metric stands in one picture.
+"""Runs grouped into studies: everything that shares a benchmark and what it is after stands in one picture.
 
 Inside a study the runs of one method form a series; its rows are seeds. Runs of the same method stay in one
 series only if they come from the same compare directory, or have the same settings but for the seed.
@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from crlso.protocols import Evaluator, FloatArray
+from crlso.report.objectives import Aim
 from crlso.report.reading import Direction, Run
 from crlso.report.statistics import Spread, paired, spread
-from crlso.report.text import decimals_for
+from crlso.report.text import decimals_for, with_unit
 
 CHECKPOINTS = (25, 50, 100, 150)
 """Numbers of evaluations at which the tables stand; the budget is added where it is none of them."""
@@ -29,8 +30,8 @@ class Series:
         label: Name in legends and tables, unique in its study.
         runs: The runs that count: the finished ones, or all if none is finished.
         left_out: Unfinished runs that do not count.
-        scores: ``[seeds, n]`` what the curves show after each evaluation: regret (never negative, 0 is the
-            optimum) where the optimum is known, else the best value so far.
+        scores: ``[seeds, n]`` what the curves show after each evaluation: of several objectives the hypervolume,
+            else regret (never negative, 0 is the optimum) where the optimum is known, else the best value so far.
     """
 
     label: str
@@ -57,7 +58,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Study:
-    """All series on one benchmark and metric.
+    """All series on one benchmark, after the same.
 
     Attributes:
         bench: Name of the evaluator.
@@ -66,6 +67,9 @@ class Study:
         unit: Unit of the metric, empty where unknown.
         optimum: Best value possible; None where unknown.
         series: In the order the directories were given.
+        aim: All objectives and constraints.
+        volumes: Whether scores are hypervolumes: several objectives, and a reference point.
+        share: Whether these are shares of the true front's.
     """
 
     bench: str
@@ -74,6 +78,19 @@ class Study:
     unit: str
     optimum: float | None
     series: tuple[Series, ...]
+    aim: Aim
+    volumes: bool = False
+    share: bool = False
+
+    @property
+    def title(self) -> str:
+        """Where was searched, and for what."""
+        return f"{self.bench}: {self.aim.words}"
+
+    @property
+    def regrets(self) -> bool:
+        """Whether scores are regrets."""
+        return self.optimum is not None and not self.volumes
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -88,12 +105,34 @@ class Study:
     @property
     def quantity(self) -> str:
         """What :attr:`Series.scores` are, in a word or two."""
-        return "regret" if self.optimum is not None else "best value so far"
+        if self.volumes:
+            return "hypervolume"
+        return "regret" if self.regrets else "best value so far"
+
+    @property
+    def score_unit(self) -> str:
+        """Unit of scores; empty where unknown."""
+        if self.volumes:
+            return "share of the true front's" if self.share else ""
+        return self.unit
+
+    @property
+    def score_decimals(self) -> int:
+        """Decimals that suit its scores."""
+        if not self.volumes:
+            return self.decimals
+        ends = [series.scores[:, -1:] for series in self.series]
+        known = np.concatenate([np.abs(end[np.isfinite(end)]) for end in ends])
+        return decimals_for(float(known.max(initial=0.0)))
+
+    def with_score_unit(self, text: str) -> str:
+        """A score in a sentence."""
+        return with_unit(text, "" if self.volumes else self.unit)
 
     @property
     def smaller_is_better(self) -> bool:
         """Whether smaller scores are better."""
-        return self.optimum is not None or self.direction == "min"
+        return self.regrets or (self.direction == "min" and not self.volumes)
 
     @property
     def decimals(self) -> int:
@@ -120,13 +159,16 @@ def group(runs: Sequence[Run], evaluators: Mapping[str, Evaluator]) -> tuple[Stu
         runs: Runs of all directories.
         evaluators: Evaluators by benchmark name, as far as they are at hand; they know direction and unit.
     """
-    keys = dict.fromkeys((run.bench, run.metric) for run in runs)
+    keys = dict.fromkeys((run.bench, _key(run)) for run in runs)
     return tuple(
-        _study(
-            bench, metric, [r for r in runs if (r.bench, r.metric) == (bench, metric)], evaluators.get(bench)
-        )
-        for bench, metric in keys
+        _study(bench, [r for r in runs if (r.bench, _key(r)) == (bench, key)], evaluators.get(bench))
+        for bench, key in keys
     )
+
+
+def _key(run: Run) -> tuple[object, ...]:
+    """Runs of the same key are after the same. Of one metric, files of before may not know its direction."""
+    return (run.target.metrics, run.target.constraints, run.target.reference)
 
 
 def differences(study: Study, series: Series, reference: Series, evaluations: int) -> Spread | None:
@@ -149,16 +191,23 @@ def summarise(series: Series, evaluations: int) -> Spread:
     return spread(series.at(evaluations))
 
 
-def _study(bench: str, metric: str, runs: Sequence[Run], evaluator: Evaluator | None) -> Study:
+def _study(bench: str, runs: Sequence[Run], evaluator: Evaluator | None) -> Study:
+    metric, aim = runs[0].metric, runs[0].target
     known = evaluator.metrics.get(metric) if evaluator is not None else None
     direction = known.direction if known is not None else runs[0].direction
     optimum = next((run.optimum for run in runs if run.optimum is not None), None)
-    if optimum is None and known is not None and evaluator is not None:
+    if optimum is None and known is not None and evaluator is not None and not aim.constraints:
         optimum = evaluator.optimum(metric)
     parts = _parts(runs)
     labels = _labels(parts)
-    series = tuple(_series(label, part, optimum) for label, part in zip(labels, parts, strict=True))
-    return Study(bench, metric, direction, known.unit if known else "", optimum, series)
+    volumes = any(run.hypervolume is not None for run in runs)
+    scored = None if volumes else optimum
+    series = tuple(
+        _series(label, part, scored, volumes=volumes) for label, part in zip(labels, parts, strict=True)
+    )
+    unit = known.unit if known else ""
+    share = any(run.share for run in runs)
+    return Study(bench, metric, direction, unit, optimum, series, aim, volumes, share)
 
 
 def _parts(runs: Sequence[Run]) -> list[list[Run]]:
@@ -197,7 +246,7 @@ def _place(path: Path) -> str:
     return path.resolve().name or str(path)
 
 
-def _series(label: str, runs: Sequence[Run], optimum: float | None) -> Series:
+def _series(label: str, runs: Sequence[Run], optimum: float | None, *, volumes: bool) -> Series:
     counted = tuple(run for run in runs if run.finished)
     left_out = tuple(run for run in runs if not run.finished)
     if counted:
@@ -205,8 +254,14 @@ def _series(label: str, runs: Sequence[Run], optimum: float | None) -> Series:
     else:
         counted, left_out = left_out, ()
         length = min(len(run.curve) for run in counted)
-    scores = np.array([_extended(run.curve, length) for run in counted]).reshape(len(counted), length)
+    curves = [_scored(run) if volumes else run.curve for run in counted]
+    scores = np.array([_extended(curve, length) for curve in curves]).reshape(len(counted), length)
     return Series(label, counted, left_out, scores if optimum is None else np.abs(optimum - scores))
+
+
+def _scored(run: Run) -> FloatArray:
+    """The hypervolume of a run; unknown of one that is unfinished."""
+    return np.full(len(run.curve), np.nan) if run.hypervolume is None else run.hypervolume
 
 
 def _extended(curve: FloatArray, length: int) -> FloatArray:

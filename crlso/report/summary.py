@@ -26,6 +26,11 @@ def facts(study: Study) -> tuple[Fact, ...]:
     """The numbers people look for first."""
     out = []
     best = best_run(study)
+    if study.volumes:
+        ends = [float(series.scores[:, -1].max()) for series in study.series if series.scores.shape[1]]
+        detail = "the largest of all runs" if len(study.runs) > 1 else "of the front found"
+        shown = number(max(ends, default=None), study.score_decimals)
+        out.append(Fact("Hypervolume", shown, f"{detail}; {study.score_unit}" if study.share else detail))
     if best is not None:
         out.append(Fact("Best value found", _value(study, best.value), study.metric))
         regret = study.regret(best.value)
@@ -43,8 +48,14 @@ def summary(study: Study, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
     """What was searched and what was found, in sentences."""
     labels = listing([series.label for series in study.series])
     wanted = "largest" if study.direction == "max" else "smallest"
+    what = f"the architecture with the {wanted} {study.metric}"
+    if study.aim.several:
+        ways = {"max": "to be large", "min": "to be small"}
+        each = listing([f"{name} ({ways[way]})" for name, way in study.aim.directions])
+        what = f"architectures that no other one beats in {each} at once"
+    subject = f", subject to {listing(study.aim.constraints)}" if study.aim.constraints else ""
     searched = (
-        f"{labels} searched {study.bench} for the architecture with the {wanted} {study.metric}: "
+        f"{labels} searched {study.bench} for {what}{subject}: "
         f"{_budgets(study)} evaluations per run, {seeds_in_words(study)}."
     )
     metric = metrics.get(study.metric)
@@ -56,21 +67,27 @@ def _found(study: Study, metrics: Mapping[str, Metric]) -> list[str]:
     """What the best run found."""
     best = best_run(study)
     if best is None:
-        return ["No evaluation has worked so far, so there is no best architecture."]
+        what = "has met the constraints" if study.aim.constraints else "has worked"
+        return [f"No evaluation {what} so far, so there is no best architecture."]
     value, regret = _value(study, best.value), study.regret(best.value)
     if regret is None:
         worth = f"{value}; how far that is from the best possible is not known"
     elif regret == 0.0:
-        worth = f"{value}, the best that the benchmark holds"
+        worth = f"{value}, the best that the benchmark holds{_among(study)}"
     else:
-        worth = f"{value}, {_value(study, regret)} away from the best that the benchmark holds"
+        worth = f"{value}, {_value(study, regret)} away from the best that the benchmark holds{_among(study)}"
     groups = best_runs(study)
     who = f" It was found by {who_found(study, groups[0])}." if groups else ""
-    sentences = [f"The best architecture has {worth}.{who}"]
+    of = f" of {study.metric}" if study.aim.several else ""
+    sentences = [f"The best architecture{of} has {worth}.{who}"]
     if best.report:
         values = [f"{name} {shown}" for name, shown in report_lines(best.report, metrics)]
         sentences.append(f"Its reported metrics, which the search did not see: {listing(values)}.")
     return sentences
+
+
+def _among(study: Study) -> str:
+    return " among those that meet the constraints" if study.aim.constraints else ""
 
 
 def _value(study: Study, value: float | None) -> str:

@@ -55,11 +55,11 @@ def scores_table(study: Study) -> Table | None:
     rows = []
     for index, series in enumerate(study.series):
         cells = [TableCell(str(len(series.runs)))]
-        cells += [_estimate(summarise(series, place), study.decimals) for place in study.checkpoints]
+        cells += [_estimate(summarise(series, place), study.score_decimals) for place in study.checkpoints]
         seconds = [run.cpu_seconds for run in series.runs if run.cpu_seconds is not None]
         cells.append(_estimate(spread(np.array(seconds)), decimals=1, median=False))
         rows.append(TableRow(series.label, method_style(index)[0], tuple(cells)))
-    unit = f" ({study.unit})" if study.unit else ""
+    unit = f" ({study.score_unit})" if study.score_unit else ""
     many = any(len(series.runs) > 1 for series in study.series)
     note = "Mean ± standard error over seeds; the median in small print." if many else ""
     return Table(
@@ -77,11 +77,11 @@ def differences_table(study: Study) -> Table | None:
     for index, series in enumerate(others, start=1):
         found = [differences(study, series, reference, place) for place in study.checkpoints]
         if any(difference is not None for difference in found):
-            cells = tuple(_difference(difference, study.decimals) for difference in found)
+            cells = tuple(_difference(difference, study.score_decimals) for difference in found)
             rows.append(TableRow(f"{series.label} − {reference.label}", method_style(index)[0], cells))
     if not rows:
         return None
-    unit = f" ({study.unit})" if study.unit else ""
+    unit = f" ({study.score_unit})" if study.score_unit else ""
     better = "Above" if study.smaller_is_better else "Below"
     return Table(
         f"Paired difference in {study.quantity} to {reference.label}{unit}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crlso.report.statistics import Spread
 from crlso.report.studies import Series, Study, differences, summarise
-from crlso.report.text import count, listing, number, with_unit
+from crlso.report.text import count, listing, number
 
 EXPLANATION = (
     "In brackets: the 95 % Student t interval of the difference to the leading method, paired by seed. "
@@ -37,8 +37,8 @@ def verdict(study: Study, evaluations: int) -> str:
             clear.append(_bracketed(study, series.label, difference))
         else:
             unclear.append(_bracketed(study, series.label, difference))
-    quantity = "mean regret" if study.optimum is not None else "mean best value"
-    value = with_unit(number(float(about.mean), study.decimals), study.unit)
+    quantity = "mean best value" if study.quantity == "best value so far" else f"mean {study.quantity}"
+    value = study.with_score_unit(number(float(about.mean), study.score_decimals))
     head = f"After {count(evaluations, 'evaluation')}"
     if len(equal) == len(ranked):
         return f"{head}, all methods have the same {quantity} ({value}), seed by seed."
@@ -70,7 +70,7 @@ def _claims(
 
 
 def _bracketed(study: Study, label: str, difference: Spread) -> str:
-    low, high = (number(float(end), study.decimals) for end in (difference.low, difference.high))
+    low, high = (number(float(end), study.score_decimals) for end in (difference.low, difference.high))
     return f"{label} ({low} to {high})"
 
 
