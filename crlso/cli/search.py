@@ -295,7 +295,8 @@ def _compare_lines(summary: Mapping[str, Any], directory: Path | None) -> list[s
     methods = summary["methods"]
     if summary.get("hypervolume"):
         share = "share of the true front's hypervolume" if summary["hypervolume"]["share"] else "hypervolume"
-        head = f"mean {share} and its standard error, {' and '.join(summary['metrics'])}"
+        names = " and ".join(metric["name"] for metric in summary["metrics"])
+        head = f"mean {share} and its standard error, {names}"
         return _figures(
             f"{head}{_subject(summary)}, {len(summary['seeds'])} seeds", "hypervolume", methods, directory
         )

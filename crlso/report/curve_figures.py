@@ -21,7 +21,7 @@ DECADES = 4
 
 
 def curves_figure(study: Study, key: str, trials: Sequence[Trial] = ()) -> Figure | None:
-    """Regret, hypervolume or best value after each evaluation: mean with 95 % interval, median with quartiles.
+    """Regret, hypervolume or best value after each evaluation: mean and 95 % interval, median and quartiles.
 
     Args:
         study: All methods of a picture.

@@ -72,10 +72,12 @@ def read_aim(fields: Fields, direction: str, config: Mapping[str, Any]) -> Aim |
     """
     directions = {fields.text("metric"): direction}
     if "metrics" in fields.values:
-        stated = fields.inside("metrics").values
-        if fields.text("metric") not in stated or not set(stated.values()) <= {"max", "min"}:
-            raise fields.bad("metrics", "an object of 'max' or 'min' per metric")
-        directions = dict(stated)
+        directions = {}
+        for entry in _objects(fields, "metrics"):
+            own = Fields(fields.file, entry, "metrics.")
+            directions[own.text("name")] = own.text("direction")
+        if fields.text("metric") not in directions or not set(directions.values()) <= {"max", "min"}:
+            raise fields.bad("metrics", "a list of objectives, each 'max' or 'min'")
     constraints = fields.texts("subject_to") if "subject_to" in fields.values else ()
     for text in constraints:
         try:
@@ -97,14 +99,19 @@ def read_front(entries: Any, fields: Fields) -> tuple[FrontMember, ...]:
     """
     if entries is None:
         return ()
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise fields.bad("front", "a list of architectures")
     members = []
-    for entry in entries:
+    for entry in _objects(Fields(fields.file, {"front": entries}), "front"):
         own = Fields(fields.file, entry, "front.")
         values = own.inside("values")
         members.append(FrontMember(own.text("arch"), {name: values.measured(name) for name in values.values}))
     return tuple(members)
+
+
+def _objects(fields: Fields, key: str) -> list[dict[str, Any]]:
+    entries = fields.values.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise fields.bad(key, "a list of objects")
+    return entries
 
 
 def read_log(path: Path, aim: Aim) -> list[Trial]:

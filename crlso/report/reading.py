@@ -38,7 +38,7 @@ class Run:
         metric: Metric that drove the search.
         direction: Which way is better.
         budget: Number of evaluations it was given.
-        optimum: Best value any architecture of the evaluator has that meets the constraints; None where unknown.
+        optimum: Best value any architecture that meets the constraints has; None where unknown.
         curve: ``[n]`` best value after each evaluation; NaN before the first that counts.
         arch: Text of the best architecture; None where it is not known.
         report: Reported metrics of the best architecture.

@@ -30,8 +30,9 @@ class Series:
         label: Name in legends and tables, unique in its study.
         runs: The runs that count: the finished ones, or all if none is finished.
         left_out: Unfinished runs that do not count.
-        scores: ``[seeds, n]`` what the curves show after each evaluation: of several objectives the hypervolume,
-            else regret (never negative, 0 is the optimum) where the optimum is known, else the best value so far.
+        scores: ``[seeds, n]`` what the curves show after each evaluation: of several objectives the
+            hypervolume, else regret (never negative, 0 is the optimum) where the optimum is known, else the
+            best value so far.
     """
 
     label: str

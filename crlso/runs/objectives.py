@@ -111,7 +111,7 @@ class Objectives:
         """What ``config.yaml`` and summaries say beside the driving metric; nothing for that alone."""
         told: dict[str, Any] = {}
         if self.several:
-            told["metrics"] = {metric.name: metric.direction for metric in self.metrics}
+            told["metrics"] = [{"name": each.name, "direction": each.direction} for each in self.metrics]
         if self.constraints:
             told["subject_to"] = [each.text for each in self.constraints]
         return told

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -199,3 +200,80 @@ def test_interrupt_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     result = runner.invoke(app, ["search", *BENCH])
     assert result.exit_code == 130
     assert "nothing is kept without --out" in result.stderr
+
+
+FLOPS = "cifar10/flops"
+
+
+def test_search_of_several_metrics(nasbench201: TableEvaluator) -> None:
+    options = ("--metric", FLOPS, "--method", "random", "--seed", "1000", "--budget", "30")
+    text = call("search", *BENCH, *options)
+    expected = search(nasbench201, method="random", metric=[METRIC, FLOPS], seed=1000, budget=30)
+    assert expected.hypervolume_curve is not None
+    assert f"{expected.hypervolume_curve[-1]:.6g} of the true front's, from {METRIC}=9.712" in text
+    assert f"{len(expected.front)} architectures: {METRIC}, {FLOPS}" in text
+    for trial in expected.front:
+        assert f"{trial.value:<10.6g}  {trial.others[FLOPS]:<10.6g}  {trial.arch}" in text
+
+
+def test_search_with_constraints(nasbench201: TableEvaluator) -> None:
+    options = ("--subject-to", f"{FLOPS}<60", "--method", "local", "--seed", "1000", "--budget", "40")
+    text = call("search", *BENCH, *options)
+    expected = search(
+        nasbench201, method="local", metric=METRIC, subject_to=[f"{FLOPS} < 60"], seed=1000, budget=40
+    )
+    assert expected.best is not None
+    assert f"{FLOPS}<60" in text
+    assert expected.best.arch in text
+    values = nasbench201.evaluate(nasbench201.space.parse(expected.best.arch)[None], metrics=[FLOPS])
+    assert values[FLOPS].iloc[0] < 60
+    every = np.concatenate(list(nasbench201.space.enumerate()))
+    table = nasbench201.evaluate(every, metrics=[METRIC, FLOPS])
+    assert expected.optimum == table[METRIC][table[FLOPS] < 60].max()
+    nothing = call("search", *BENCH, "--subject-to", f"{FLOPS}<=7.8", "--method", "random", "--budget", "2")
+    assert "none: none of 2 evaluations meets the constraints" in nothing
+
+
+def test_compare_of_several_metrics(nasbench201: TableEvaluator) -> None:
+    options = ("--methods", "random,nsga2", "--seeds", "1000-1001", "--budget", "25", "--jobs", "1")
+    text = call("compare", *BENCH, "--metric", FLOPS, "--subject-to", f"{FLOPS}<150", *options)
+    assert f"mean share of the true front's hypervolume and its standard error, {METRIC} and {FLOPS}" in text
+    assert f"subject to {FLOPS}<150, 2 seeds" in text
+    expected = compare(
+        nasbench201,
+        methods=("random", "nsga2"),
+        metric=(METRIC, FLOPS),
+        subject_to=[f"{FLOPS}<150"],
+        seeds=(1000, 1001),
+        budget=25,
+        jobs=1,
+    ).summary
+    figures = expected["methods"]["nsga2"]["hypervolume"]["25"]
+    assert f"{figures['mean']:.3f} +- {figures['sem']:.3f}" in text
+    reference = ("--reference", f"{METRIC}=80", "--reference", f"{FLOPS}=150")
+    assert "nsga2" in call("compare", *BENCH, "--metric", FLOPS, *reference, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--metric", METRIC), f"metric {METRIC!r} is given twice"),
+        (("--metric", "size"), "unknown metric of nasbench201 'size'; known: cifar10/"),
+        (
+            ("--metric", FLOPS, "--method", "local"),
+            "takes one metric, 2 are given; methods for several: nsga2, ran",
+        ),
+        (("--subject-to", "latency"), "constraint 'latency'; write NAME<NUMBER"),
+        (("--subject-to", "latency<5"), "unknown metric of nasbench201 'latency'"),
+        (("--subject-to", f"{FLOPS}<1"), f"no architecture of nasbench201 meets {FLOPS}<1"),
+        (("--reference", "x"), "--reference 'x'; write METRIC=NUMBER"),
+        (("--reference", f"{FLOPS}=1", "--reference", f"{FLOPS}=2"), f"--reference {FLOPS} is given twice"),
+        (("--reference", f"{FLOPS}=1"), "a reference point is for hypervolumes"),
+    ],
+)
+def test_search_refuses_objectives(options: tuple[str, ...], message: str) -> None:
+    for command in ("search", "compare"):
+        words = [word if word != "--method" or command == "search" else "--methods" for word in options]
+        if command == "compare" and "--methods" not in words:
+            words += ["--methods", "random"]
+        assert message in refused(command, *BENCH, *words)
