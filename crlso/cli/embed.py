@@ -57,9 +57,9 @@ def train(
     with user_errors():
         from crlso.latent.model import ModelSettings, dimension_for
         from crlso.latent.study import StudySettings, save_study, train_latent
-        from crlso.latent.targets import check_target
         from crlso.latent.training import TrainingSettings
         from crlso.runs.progress import progress_bar
+        from crlso.targets import check_target
 
         evaluator, chosen = _data(bench, metric, space)
         if not (math.isfinite(beta) and beta >= 0):

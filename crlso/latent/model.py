@@ -65,7 +65,7 @@ def graphs_at_once(space: SearchSpace) -> int:
 class LatentModel(nn.Module):
     """G-VAE and ICNN ensemble that share one latent space.
 
-    The heads predict a *loss* to be minimised (see :mod:`crlso.latent.targets`), so that the best
+    The heads predict a *loss* to be minimised (see :mod:`crlso.targets`), so that the best
     architecture is sought by descending convex functions.
 
     Args:

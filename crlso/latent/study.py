@@ -17,10 +17,10 @@ from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.quality import LatentQuality, draw_latents, measure
 from crlso.latent.splits import split_by_class
 from crlso.latent.storage import save
-from crlso.latent.targets import TargetKind, losses
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, Evaluator, FloatArray, SearchSpace
 from crlso.spaces import Subset
+from crlso.targets import TargetKind, losses
 from crlso.threads import threads
 
 
@@ -30,7 +30,7 @@ class StudySettings:
 
     Attributes:
         labels: Training architectures whose performance the heads are fitted to, drawn at random; 0: none.
-        target: ``rank`` or ``raw`` (:mod:`crlso.latent.targets`).
+        target: ``rank`` or ``raw`` (:mod:`crlso.targets`).
         held_out: Share of the exact classes that is held out.
         sample: Architectures drawn from a space that has more codes than this; smaller spaces are used whole.
         seed: Of the split, the labels, the parameters and the batches.

@@ -70,7 +70,7 @@ class Labels:
     Attributes:
         codes: ``[n, d]``.
         losses: ``[n]``, or ``[heads, n]`` where each head has targets of its own; smaller is better
-            (:mod:`crlso.latent.targets`).
+            (:mod:`crlso.targets`).
         weights: ``[heads, n]``: what each label counts in each head's regression; ones for a plain fit,
             random for a bootstrap.
     """

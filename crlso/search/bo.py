@@ -47,7 +47,7 @@ class BOSettings:
         rounds: Of the Weisfeiler-Lehman refinement; 0 counts operations alone.
     """
 
-    kernel: KernelKind = "both"
+    kernel: KernelKind = "graphs"
     initial: int = 10
     round: int = 1
     rounds: int = 2

@@ -18,11 +18,11 @@ from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior
-from crlso.latent.targets import TargetKind, losses
 from crlso.latent.training import Labels, Trainer, TrainingSettings
 from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
 from crlso.search.observations import Representatives
 from crlso.search.rounds import Rounds
+from crlso.targets import TargetKind, losses
 from crlso.threads import threads
 
 LABELLED_BATCH = 256

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crlso.errors import UserError
-from crlso.latent.targets import rank_loss
 from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
 from crlso.spaces import codes as code_tools
+from crlso.targets import rank_loss
 
 
 @final

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from crlso.latent.targets import rank_loss
 from crlso.search.observations import Observations
 from crlso.spaces import get_space
+from crlso.targets import rank_loss
 
 
 def test_failures_count_like_the_worst() -> None:

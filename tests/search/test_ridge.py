@@ -107,7 +107,7 @@ def test_proposes_the_best_prediction(space: SearchSpace) -> None:
     (proposal,) = method.ask(1)
     assert isinstance(method, Ridge)
     share, penalty = (float(method.diagnostics()[f"curve/{name}"][-1]) for name in ("pairs", "penalty"))
-    reference = Reference(alpha=penalty).fit(explicit(codes, share), method._seen.targets())
+    reference = Reference(alpha=penalty).fit(explicit(codes, share), method._rounds.seen.targets())
     everything = np.unique(space.canonical(np.concatenate(list(space.enumerate()))), axis=0)
     everything = everything[~np.isin(space.class_keys(everything), space.class_keys(codes))]
     predicted = reference.predict(explicit(everything, share))

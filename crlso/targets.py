@@ -1,4 +1,4 @@
-"""What the convex heads are trained to predict: a loss, smaller for better architectures."""
+"""What models of the performance are fitted to: a loss, smaller for better architectures."""
 
 from __future__ import annotations
 

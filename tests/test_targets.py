@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from crlso.errors import UnknownNameError
-from crlso.latent.targets import check_target, losses, rank_loss, raw_loss
+from crlso.targets import check_target, losses, rank_loss, raw_loss
 
 VALUES = st.lists(
     st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, allow_nan=False)), min_size=1, max_size=30
