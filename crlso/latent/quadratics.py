@@ -83,6 +83,19 @@ class Minima:
     multipliers: Tensor
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """What a posterior's prior is like.
+
+    Attributes:
+        share: q of the quadratic functions.
+        weight: w of the function that is expected to be similar.
+    """
+
+    share: float
+    weight: float
+
+
 @final
 class QuadraticPosterior:
     """Bayesian regression on linear and quadratic functions of latent points, with an exact posterior.
@@ -91,26 +104,48 @@ class QuadraticPosterior:
     points ``z / sqrt(k)``. The share q of the quadratic functions, scale and noise are those of the largest
     marginal likelihood. There is no constant: targets lie around zero.
 
+    A function s that is expected to be like the one sought (of another task, say) may be given. It has a
+    normal weight of its own: the kernel gains ``w s(z) s(y)``, and as s is quadratic, all functions still
+    are. With a weight of no use the likelihood chooses w = 0.
+
     Args:
         latents: ``[n, k]`` points.
         targets: ``[n]``; smaller is better.
         shares: q to try; (0,) for linear functions alone.
         noises: Variances to try, as multiples of the kernel's.
+        similar: s, one function.
+        weights: w to try.
     """
 
     def __init__(
-        self, latents: Tensor, targets: FloatArray, *, shares: tuple[float, ...], noises: tuple[float, ...]
+        self,
+        latents: Tensor,
+        targets: FloatArray,
+        *,
+        shares: tuple[float, ...],
+        noises: tuple[float, ...],
+        similar: Quadratics | None = None,
+        weights: tuple[float, ...] = (0.0,),
     ) -> None:
         self._points = (latents.double() / latents.shape[1] ** 0.5).numpy()
         self._targets = targets
+        self._similar = similar
+        self._at_points = np.zeros(len(targets)) if similar is None else similar(latents)[0].numpy()
         products = self._points @ self._points.T
-        self.fitted: Fitted[float] = fit(
-            ((share, products + share * np.square(products)) for share in shares), targets, noises
+        outer = np.outer(self._at_points, self._at_points)
+        self.fitted: Fitted[Kernel] = fit(
+            (
+                (Kernel(share, weight), products + share * np.square(products) + weight * outer)
+                for share in shares
+                for weight in (weights if similar is not None else (0.0,))
+            ),
+            targets,
+            noises,
         )
 
     def mean(self) -> Quadratics:
         """The posterior's mean, a function of latent points."""
-        return self._functions(np.zeros((1, 0)), np.zeros((1, 0, 0)), self._targets[None])
+        return self._fitted_to(self._targets[None])
 
     def sample(self, spreads: FloatArray, rng: np.random.Generator) -> Quadratics:
         """Functions drawn from the posterior: drawn from the prior, then corrected by the data (Matheron).
@@ -121,27 +156,39 @@ class QuadraticPosterior:
             rng: Draws the functions.
         """
         count, (n, k) = len(spreads), self._points.shape
-        scale = self.fitted.scale**0.5
+        scale, kernel = self.fitted.scale**0.5, self.fitted.choice
         linear = scale * rng.standard_normal((count, k))
-        matrices = scale * self.fitted.choice**0.5 * rng.standard_normal((count, k, k))
+        matrices = scale * kernel.share**0.5 * rng.standard_normal((count, k, k))
+        similar = scale * kernel.weight**0.5 * rng.standard_normal(count)
         drawn = linear @ self._points.T + np.einsum("ni,sij,nj->sn", self._points, matrices, self._points)
+        drawn += np.outer(similar, self._at_points)
         noise = scale * self.fitted.noise**0.5 * rng.standard_normal((count, n))
         # Everything is linear in what was drawn: the mean and a multiple of the rest.
-        mean, away = self.mean(), self._functions(linear, matrices, -drawn - noise)
+        mean, away = self.mean(), self._fitted_to(-drawn - noise)
+        prior = self._functions(linear, (matrices + matrices.transpose(0, 2, 1)) / 2, similar)
         factors = torch.from_numpy(spreads)
         return Quadratics(
-            mean.matrices + factors[:, None, None] * away.matrices,
-            mean.linear + factors[:, None] * away.linear,
+            mean.matrices + factors[:, None, None] * (prior.matrices + away.matrices),
+            mean.linear + factors[:, None] * (prior.linear + away.linear),
         )
 
-    def _functions(self, linear: FloatArray, matrices: FloatArray, residuals: FloatArray) -> Quadratics:
-        """Prior functions (none of an empty array) plus what the kernel makes of residuals ``[S, n]``."""
-        k = self._points.shape[1]
+    def _fitted_to(self, residuals: FloatArray) -> Quadratics:
+        """What the kernel makes of residuals ``[S, n]``."""
         duals = np.stack([self.fitted.solve(row) for row in residuals])
-        own_linear = duals @ self._points
-        own = self.fitted.choice * np.einsum("sn,ni,nj->sij", duals, self._points, self._points)
-        if linear.size:
-            own_linear = own_linear + linear
-            own = own + (matrices + matrices.transpose(0, 2, 1)) / 2
-        # Of latent points themselves, not divided by the root of their dimension.
-        return Quadratics(torch.from_numpy(own / k), torch.from_numpy(own_linear / k**0.5))
+        own = self.fitted.choice.share * np.einsum("sn,ni,nj->sij", duals, self._points, self._points)
+        return self._functions(
+            duals @ self._points, own, self.fitted.choice.weight * (duals @ self._at_points)
+        )
+
+    def _functions(self, linear: FloatArray, matrices: FloatArray, similar: FloatArray) -> Quadratics:
+        """Functions of latent points from weights at points that are divided by the root of the dimension.
+
+        Shapes: ``[S, k]``, ``[S, k, k]`` symmetric, ``[S]`` multiples of the similar function.
+        """
+        k = self._points.shape[1]
+        all_linear, all_matrices = torch.from_numpy(linear / k**0.5), torch.from_numpy(matrices / k)
+        if self._similar is not None:
+            multiples = torch.from_numpy(similar)
+            all_linear = all_linear + multiples[:, None] * self._similar.linear
+            all_matrices = all_matrices + multiples[:, None, None] * self._similar.matrices
+        return Quadratics(all_matrices, all_linear)

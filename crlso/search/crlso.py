@@ -20,7 +20,7 @@ from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.training import Labels, Trainer, TrainingSettings
 from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
-from crlso.search.observations import Representatives
+from crlso.search.observations import Observations, Representatives
 from crlso.search.rounds import Rounds
 from crlso.targets import TargetKind, losses
 from crlso.threads import threads
@@ -40,6 +40,9 @@ SHARES: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
 
 NOISES: Final = (1e-3, 1e-2, 5e-2)
 """Variances of the noise that are tried, as multiples of the kernel's."""
+
+WEIGHTS: Final = (0.0, 0.3, 1.0, 3.0)
+"""Weights that are tried of what another task says."""
 
 LINE: Final = (0.25, 0.5, 0.75, 1.0)
 """Where on the way from a start to a minimum architectures are decoded."""
@@ -200,6 +203,22 @@ class CRLSO:
         )
         self._pretrained = False
         self._trained_on = 0
+        self._source: tuple[Codes, FloatArray] | None = None
+
+    def warm_start(self, codes: Codes, values: FloatArray) -> None:
+        """Begins with what another task says of some architectures, instead of random ones.
+
+        The first round is drawn from the posterior of the other task; from then on its mean is the function
+        that the one sought is expected to be like (:class:`~crlso.latent.quadratics.QuadraticPosterior`).
+
+        Args:
+            codes: ``[n, d]``.
+            values: ``[n]``, larger is better; failed ones (NaN) count like the worst of the others.
+        """
+        seen = Observations(self.space)
+        seen.add(codes, values[:, None])
+        self._source = self._representatives(codes), losses(seen.values, self.settings.target)
+        self._rounds.initial = 0
 
     @threads()
     def ask(self, n: int) -> Codes:
@@ -261,7 +280,7 @@ class CRLSO:
         bound = float(mean.minima(region).values[0])
         self._rounds.note(
             certificate_gap=float(mean(torch.cat([known, latents])).min()) - bound,
-            quadratic_share=posterior.fitted.choice,
+            quadratic_share=posterior.fitted.choice.share,
         )
         if not len(candidates):
             return candidates
@@ -269,7 +288,16 @@ class CRLSO:
 
     def _posterior(self, known: Tensor) -> QuadraticPosterior:
         targets = losses(self._rounds.seen.values, self.settings.target)
-        return QuadraticPosterior(known, targets, shares=SHARES[self.settings.head], noises=NOISES)
+        shares = SHARES[self.settings.head]
+        if self._source is None:
+            return QuadraticPosterior(known, targets, shares=shares, noises=NOISES)
+        codes, others = self._source
+        source = QuadraticPosterior(self._model.encode(codes), others, shares=shares, noises=NOISES)
+        if not len(known):
+            return source
+        return QuadraticPosterior(
+            known, targets, shares=shares, noises=NOISES, similar=source.mean(), weights=WEIGHTS
+        )
 
     def _descended(self, starts: Tensor, region: TrustRegion) -> Codes:
         """The best candidates of the ends of all heads' descents."""

@@ -25,7 +25,7 @@ class Rounds:
 
     def __init__(self, space: SearchSpace, *, rng: np.random.Generator, initial: int) -> None:
         self._space = space
-        self._initial = initial
+        self.initial = initial
         self.rng = rng
         self.seen = Observations(space)
         self._queue: Codes = self.seen.codes
@@ -39,7 +39,7 @@ class Rounds:
             propose: Fits a model and gives a round's proposals ``[k, d]``, one or more.
         """
         if not len(self._queue):
-            self._queue = self._space.sample(1, self.rng) if len(self.seen) < self._initial else propose()
+            self._queue = self._space.sample(1, self.rng) if len(self.seen) < self.initial else propose()
         proposed, self._queue = self._queue[:n], self._queue[n:]
         return proposed
 

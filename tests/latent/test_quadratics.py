@@ -71,18 +71,23 @@ def test_the_hard_case_goes_along_the_lowest_direction() -> None:
     assert minima.points[0].abs().tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
 
 
-@pytest.mark.parametrize("shares", [(0.0,), (0.7,)])
-def test_samples_are_draws_from_the_posterior(shares: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(("share", "weight"), [(0.0, 0.0), (0.7, 0.0), (0.0, 2.0), (0.7, 0.5)])
+def test_samples_are_draws_from_the_posterior(share: float, weight: float) -> None:
     rng = np.random.default_rng(0)
     latents = torch.from_numpy(rng.standard_normal((12, 4)))
     targets = latents[:, 0].numpy() + 0.3 * rng.standard_normal(12)
-    posterior = QuadraticPosterior(latents, targets, shares=shares, noises=(0.05,))
+    half = torch.from_numpy(rng.standard_normal((1, 4, 4)))
+    similar = Quadratics(half + half.mT, torch.from_numpy(rng.standard_normal((1, 4))))
+    posterior = QuadraticPosterior(
+        latents, targets, shares=(share,), noises=(0.05,), similar=similar, weights=(weight,)
+    )
     new = torch.from_numpy(rng.standard_normal((5, 4)))
     points, own = latents.numpy() / 2, new.numpy() / 2
 
     def kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         products = one @ other.T
-        return products + shares[0] * products**2
+        values = [similar(torch.from_numpy(2 * points))[0].numpy() for points in (one, other)]
+        return products + share * products**2 + weight * np.outer(*values)
 
     inverse = np.linalg.inv(kernel(points, points) + 0.05 * np.eye(12))
     mean = kernel(own, points) @ inverse @ targets
