@@ -19,7 +19,7 @@ from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.training import Labels, Trainer, TrainingSettings
-from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
+from crlso.protocols import Codes, FloatArray, Goal, Keys, SearchSpace
 from crlso.search.observations import Observations, Representatives
 from crlso.search.rounds import Rounds
 from crlso.targets import TargetKind, losses
@@ -162,14 +162,21 @@ class CRLSO:
     round instead; each sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981) and
     its own noise on their targets, and is descended step by step (:func:`crlso.latent.descent.descend`).
 
+    With several objectives each function of a round is one of the posterior of its own scalarisation
+    (:class:`~crlso.search.observations.Observations`), with weights drawn uniformly.
+
     Departures from the paper (Rao et al., TNNLS 2022): no pseudo-labels for the whole space, ranks instead of
     accuracies, a posterior instead of noise, minima instead of single gradient steps of the wrong sign.
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int, settings: CRLSOSettings) -> None:
+    def __init__(
+        self, space: SearchSpace, *, seed: int, settings: CRLSOSettings, goal: Goal | None = None
+    ) -> None:
         self.space = space
+        self._goal = goal or Goal()
         self.settings = settings
-        self._rounds = Rounds(space, rng=np.random.default_rng([seed, 1]), initial=settings.initial)
+        rng = np.random.default_rng([seed, 1])
+        self._rounds = Rounds(space, rng=rng, initial=settings.initial, goal=self._goal)
         self._representatives = Representatives(space)
         self._seed = seed
         self._model = LatentModel(
@@ -217,7 +224,7 @@ class CRLSO:
         """
         seen = Observations(self.space)
         seen.add(codes, values[:, None])
-        self._source = self._representatives(codes), losses(seen.values, self.settings.target)
+        self._source = self._representatives(codes), losses(seen.values(), self.settings.target)
         self._rounds.initial = 0
 
     @threads()
@@ -230,10 +237,11 @@ class CRLSO:
         self._rounds.tell(codes, values)
 
     def _labels(self) -> Labels:
-        values = self._rounds.seen.values
-        weights = self._rounds.rng.exponential(size=(self.settings.heads, len(values)))
-        targets = losses(values, self.settings.target)
-        noise = self._rounds.rng.standard_normal((self.settings.heads, len(values)))
+        seen = self._rounds.seen
+        weights = self._rounds.rng.exponential(size=(self.settings.heads, len(seen)))
+        objectives = self._weights(self.settings.heads)
+        targets = np.stack([losses(seen.values(shares), self.settings.target) for shares in objectives])
+        noise = self._rounds.rng.standard_normal((self.settings.heads, len(seen)))
         codes = self._representatives(self._rounds.seen.codes)
         return Labels(codes, targets + self.settings.label_noise * noise, weights)
 
@@ -257,37 +265,57 @@ class CRLSO:
         known = self._model.encode(self._representatives(seen.codes))
         background = self._model.encode(self._representatives(self.space.sample(256, rng)))
         region = TrustRegion.of(torch.cat([background, known]), quantile=settings.quantile)
-        starts = torch.cat([known[seen.order()[: settings.starts // 2]], background])[: settings.starts]
         chosen = (
-            self._descended(starts, region)
+            self._descended(self._starts(known, background, None), region)
             if settings.head == "icnn"
-            else self._sampled(known, starts, region)
+            else self._sampled(known, background, region)
         )
         return self._rounds.filled(chosen, settings.round)
 
-    def _sampled(self, known: Tensor, starts: Tensor, region: TrustRegion) -> Codes:
-        """Thompson sampling: the best candidates of functions drawn from the posterior."""
+    def _starts(self, known: Tensor, background: Tensor, weights: FloatArray | None) -> Tensor:
+        """Where descents and lines begin: half of them the best evaluated, the others random ones."""
+        count = self.settings.starts
+        return torch.cat([known[self._rounds.seen.order(weights)[: count // 2]], background])[:count]
+
+    def _weights(self, count: int) -> FloatArray:
+        """``[count, objectives]``: weights of objectives for each function, uniform on the simplex."""
+        return self._rounds.rng.dirichlet(np.ones(self._goal.objectives), size=count)
+
+    def _sampled(self, known: Tensor, background: Tensor, region: TrustRegion) -> Codes:
+        """Thompson sampling: the best candidates of functions drawn from the posterior.
+
+        With several objectives every function has weights of its own.
+        """
         settings = self.settings
-        posterior = self._posterior(known)
         spreads = np.linspace(settings.coldest, 1.0, settings.round - settings.explore)
-        functions = posterior.sample(spreads, self._rounds.rng)
-        minima = functions.minima(region).points.float()
-        lines = [starts + share * (end - starts) for end in minima for share in LINE]
-        candidates, keys = self._candidates(torch.cat([minima, *lines]))
+        several = self._goal.objectives > 1
+        objectives = self._weights(len(spreads)) if several else np.ones((1, 1))
+        parts = np.split(spreads, len(objectives))
+        drawn, points, posteriors = [], [], []
+        for weights, part in zip(objectives, parts, strict=True):
+            posterior = self._posterior(known, weights)
+            functions = posterior.sample(part, self._rounds.rng)
+            minima = functions.minima(region).points.float()
+            starts = self._starts(known, background, weights)
+            lines = [starts + share * (end - starts) for end in minima for share in LINE]
+            drawn.append(functions)
+            points += [minima, *lines]
+            posteriors.append(posterior)
+        candidates, keys = self._candidates(torch.cat(points))
         latents = self._model.encode(candidates)
         # No architecture in the ball is predicted to be better than the bound: how near is the best known?
-        mean = posterior.mean()
-        bound = float(mean.minima(region).values[0])
-        self._rounds.note(
-            certificate_gap=float(mean(torch.cat([known, latents])).min()) - bound,
-            quadratic_share=posterior.fitted.choice.share,
-        )
+        everywhere = torch.cat([known, latents])
+        means = [posterior.mean() for posterior in posteriors]
+        gaps = [float(mean(everywhere).min() - mean.minima(region).values[0]) for mean in means]
+        shares = [posterior.fitted.choice.share for posterior in posteriors]
+        self._rounds.note(certificate_gap=float(np.mean(gaps)), quadratic_share=float(np.mean(shares)))
         if not len(candidates):
             return candidates
-        return candidates[self._pick(functions(latents).numpy(), keys)]
+        predicted = torch.cat([functions(latents) for functions in drawn])
+        return candidates[self._pick(predicted.numpy(), keys)]
 
-    def _posterior(self, known: Tensor) -> QuadraticPosterior:
-        targets = losses(self._rounds.seen.values, self.settings.target)
+    def _posterior(self, known: Tensor, weights: FloatArray | None = None) -> QuadraticPosterior:
+        targets = losses(self._rounds.seen.values(weights), self.settings.target)
         shares = SHARES[self.settings.head]
         if self._source is None:
             return QuadraticPosterior(known, targets, shares=shares, noises=NOISES)

@@ -3,54 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crlso.errors import UserError
-from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Keys, SearchSpace
+from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Goal, Keys, SearchSpace
 from crlso.spaces import codes as code_tools
 from crlso.targets import rank_loss
+
+SLOPE: Final = 0.05
+"""Of the weighted sum beside the largest weighted loss (Knowles 2006, equation 2)."""
 
 
 @final
 class Observations:
-    """All architectures told so far, in order. Failed ones (NaN) count like the worst of the others.
+    """All architectures told so far, in order, and one value for each: of several objectives, by weights.
+
+    A single objective without constraints is its own value. Otherwise the value is minus the augmented
+    Chebyshev norm of the weighted losses (ParEGO, Knowles 2006), whose minima over all weights are the whole
+    front, its concave parts too. Departure: losses are normal scores of ranks, for which no range of the
+    objectives has to be known. What violates constraints has less than all that meets them, the less the
+    larger the sum of its violations. Failed ones (NaN) count like the worst of the others.
 
     Args:
         space: The space of the codes.
+        goal: What the columns of the values are.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, goal: Goal | None = None) -> None:
         self._space = space
+        self._goal = goal or Goal()
         self.codes: Codes = np.zeros((0, len(space.cardinalities)), CODE_DTYPE)
-        self._values: FloatArray = np.zeros(0)
+        self._told: FloatArray = np.zeros((0, self._goal.objectives + self._goal.constraints))
         self.keys: Keys = np.zeros(0, np.uint64)
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def add(self, codes: Codes, values: FloatArray) -> None:
-        """Takes what was told: ``[n, d]``, ``[n, m]``; only the first objective counts."""
+        """Takes what was told: ``[n, d]``, ``[n, m]``; columns beyond the goal's are left out."""
         self.codes = np.concatenate([self.codes, codes])
-        self._values = np.concatenate([self._values, values[:, 0]])
+        self._told = np.concatenate([self._told, values[:, : self._told.shape[1]]])
         self.keys = np.concatenate([self.keys, self._space.class_keys(codes)])
 
-    @property
-    def values(self) -> FloatArray:
-        """``[n]`` values without gaps: the worst known one, or 0, stands for a failure."""
-        known = np.isfinite(self._values)
-        worst = self._values[known].min() if known.any() else 0.0
-        return np.where(known, self._values, worst)
+    def values(self, weights: FloatArray | None = None) -> FloatArray:
+        """``[n]`` values without gaps, to be maximised; 0 where all failed.
+
+        Args:
+            weights: ``[objectives]`` of the objectives, summing to 1; ``None``: equal ones.
+        """
+        known = ~np.isnan(self._told).any(axis=1)
+        values = np.zeros(len(self._told))
+        if known.any():
+            values[known] = self._one_value(self._told[known], weights)
+            values[~known] = values[known].min()
+        return values
+
+    def _one_value(self, told: FloatArray, weights: FloatArray | None) -> FloatArray:
+        count = self._goal.objectives
+        objectives, margins = told[:, :count], told[:, count:]
+        if count == 1:
+            values = objectives[:, 0]
+        else:
+            shares = np.full(count, 1 / count) if weights is None else weights
+            losses = np.stack([rank_loss(column) for column in objectives.T], axis=1)
+            weighted = shares * (losses - losses.min(axis=0))
+            values = -(weighted.max(axis=1) + SLOPE * weighted.sum(axis=1))
+        violation = np.maximum(-margins, 0.0).sum(axis=1)
+        return np.where(violation > 0, values.min() - violation, values)
 
     def targets(self) -> FloatArray:
         """``[n]`` normal scores of the ranks, larger for better ones."""
-        return -rank_loss(self.values)
+        return -rank_loss(self.values())
 
-    def order(self) -> NDArray[np.intp]:
+    def order(self, weights: FloatArray | None = None) -> NDArray[np.intp]:
         """``[n]`` indices, the best first; earlier ones first among equals."""
-        return np.argsort(-self.values, kind="stable")
+        return np.argsort(-self.values(weights), kind="stable")
 
     def best(self, count: int) -> Codes:
         """``[m, d]``, m <= ``count``: the best ones in that order."""
@@ -58,12 +88,12 @@ class Observations:
 
     def state_dict(self) -> dict[str, Any]:
         """Codes and values as told."""
-        return {"codes": self.codes, "values": self._values}
+        return {"codes": self.codes, "values": self._told}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over ``state``; the keys follow from it."""
         self.codes = np.asarray(state["codes"], dtype=CODE_DTYPE)
-        self._values = np.asarray(state["values"], dtype=np.float64)
+        self._told = np.asarray(state["values"], dtype=np.float64)
         self.keys = self._space.class_keys(self.codes)
 
 

@@ -70,7 +70,8 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
             "crlso.search.crlso",
             "CRLSO",
             "CRLSOSettings",
-            "latent-space search, models re-trained in every round",
+            "convex latent search",
+            objectives="several",
         ),
         "crlso-paper": MethodEntry(
             "crlso.search.crlso_paper",

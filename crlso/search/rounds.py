@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from crlso.protocols import CODE_DTYPE, Codes, FloatArray, SearchSpace
+from crlso.protocols import CODE_DTYPE, Codes, FloatArray, Goal, SearchSpace
 from crlso.search.observations import Observations
 from crlso.search.rng import rng_state, set_rng_state
 
@@ -21,13 +21,21 @@ class Rounds:
         space: Where to search.
         rng: Of everything that the method draws.
         initial: Random architectures before the first model.
+        goal: What the columns of the values are.
     """
 
-    def __init__(self, space: SearchSpace, *, rng: np.random.Generator, initial: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        rng: np.random.Generator,
+        initial: int,
+        goal: Goal | None = None,
+    ) -> None:
         self._space = space
         self.initial = initial
         self.rng = rng
-        self.seen = Observations(space)
+        self.seen = Observations(space, goal)
         self._queue: Codes = self.seen.codes
         self._curves: dict[str, list[float]] = {}
 

@@ -108,7 +108,7 @@ class SyneTune(LibrarySearch):
             )
             now = datetime.now(UTC)
             for number, (code, value) in enumerate(
-                zip(seen.codes.tolist(), seen.values.tolist(), strict=True)
+                zip(seen.codes.tolist(), seen.values().tolist(), strict=True)
             ):
                 config = {name: code[int(name)] for name in self._domains}
                 scheduler.tell(self._trial(number, config, now), {_METRIC: value})

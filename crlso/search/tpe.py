@@ -92,7 +92,7 @@ class TPE(LibrarySearch):
             self._optuna.trial.create_trial(
                 params=dict(zip(self._choices, code, strict=True)), distributions=self._choices, value=value
             )
-            for code, value in zip(seen.codes.tolist(), seen.values.tolist(), strict=True)
+            for code, value in zip(seen.codes.tolist(), seen.values().tolist(), strict=True)
         )
         while True:
             params = study.ask(self._choices).params
