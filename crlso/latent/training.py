@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ from crlso.errors import UserError
 from crlso.latent.decoder import negative_log_likelihood
 from crlso.latent.model import LatentModel
 from crlso.protocols import Codes, FloatArray
-from crlso.spaces.neighbourhoods import WeisfeilerLehman
+from crlso.spaces.neighbourhoods import Coordinates, WeisfeilerLehman
+
+LANDMARKS: Final = 1000
+"""Architectures by whose neighbourhoods latent points are placed."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class TrainingSettings:
         posterior_noise: Factor on the noise of the samples that are decoded: 1 makes it a VAE; the CR-LSO
             release has 0.01, which makes it an autoencoder.
         betas: Decay rates of AdamW's two moments.
-        similarity: Weight of the mean squared difference between the products ``z'z / k`` of latent points
-            (means, k dimensions) and the similarity of neighbourhoods of their architectures
+        similarity: Weight of the mean squared distance between latent points ``z / sqrt(k)`` (means, k
+            dimensions) and points whose products are the similarity of neighbourhoods
             (:class:`~crlso.spaces.neighbourhoods.WeisfeilerLehman`): it costs no evaluation, and functions
             that are linear in the kernel's features become linear in the latent space.
     """
@@ -112,7 +115,8 @@ class Trainer:
         self.unlabelled = unlabelled
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self._neighbourhoods = WeisfeilerLehman(model.space)
+        self._seed = seed
+        self._wanted: Coordinates | None = None
         matrices = [p for p in model.parameters() if p.dim() > 1]
         vectors = [p for p in model.parameters() if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -159,6 +163,15 @@ class Trainer:
         means = np.stack([part.mean(0) for part in parts if len(part)]) if history else np.zeros((0, 3))
         return TrainingCurves(means[:, 0].tolist(), means[:, 1].tolist(), means[:, 2].tolist())
 
+    def _coordinates(self) -> Coordinates:
+        """Where latent points should be; they follow from the seed and are no part of a state."""
+        if self._wanted is None:
+            landmarks = self.unlabelled(LANDMARKS, np.random.default_rng([self._seed, 1]))
+            self._wanted = Coordinates(
+                WeisfeilerLehman(self.model.space), landmarks, self.model.settings.latent_dim
+            )
+        return self._wanted
+
     def step(self, labels: Labels | None) -> tuple[float, float, float]:
         """One optimiser step; returns reconstruction, KL (nats an architecture) and squared error."""
         settings = self.settings
@@ -180,9 +193,9 @@ class Trainer:
         kl = gaussian_kl(mean, log_variance).mean()
         loss = reconstruction + settings.beta * kl
         if settings.similarity:
-            wanted = torch.from_numpy(self._neighbourhoods.similarity(codes, codes)).float()
-            products = mean @ mean.T / mean.shape[1]
-            loss = loss + settings.similarity * (products - wanted).square().mean()
+            wanted = torch.from_numpy(self._coordinates()(codes)).float()
+            points = mean / mean.shape[1] ** 0.5
+            loss = loss + settings.similarity * (points - wanted).square().sum(1).mean()
         regression = torch.zeros(())
         if labels is not None and len(chosen):
             points = mean[: len(chosen)]

@@ -97,7 +97,7 @@ class CRLSOSettings:
     round_steps: int = 0
     similarity: float = 100.0
     unlabelled: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     beta: float = 0.0005
     performance: float = 3.0
     target: TargetKind = "rank"
@@ -107,7 +107,7 @@ class CRLSOSettings:
     quantile: float = 0.95
     beam: int = 16
     candidates: int = 1000
-    latent_dim: int = 64
+    latent_dim: int = 128
     width: int = 64
     layers: int = 3
     head_width: int = 32

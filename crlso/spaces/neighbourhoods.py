@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
@@ -36,16 +37,14 @@ class WeisfeilerLehman:
 
     def similarity(self, one: Codes, other: Codes) -> FloatArray:
         """``[n, d]``, ``[m, d]`` -> ``[n, m]`` cosines, between 0 and 1."""
-        rows, labels, counts = self._counts(np.concatenate([one, other]))
-        width = int(labels.max()) + 1
-        table = sparse.csr_array((counts, (rows, labels)), shape=(len(one) + len(other), width))
-        lengths = np.sqrt(np.asarray(table.power(2).sum(1)).reshape(-1))
-        products: FloatArray = (table[: len(one)] @ table[len(one) :].T).toarray()
-        cosines: FloatArray = products / np.outer(lengths[: len(one)], lengths[len(one) :])
+        counts = self.counts(np.concatenate([one, other]))
+        _, columns = np.unique(counts.labels, return_inverse=True)
+        rows = counts.shares(columns.reshape(-1), int(columns.max()) + 1)
+        cosines: FloatArray = (rows[: len(one)] @ rows[len(one) :].T).toarray()
         return cosines
 
-    def _counts(self, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
-        """Graph, label (small numbers from 0) and count of every label that a graph has."""
+    def counts(self, codes: Codes) -> LabelCounts:
+        """Counts of the labels of all rounds in each graph of ``[n, d]`` codes."""
         graphs = self._space.graphs(codes)
         owner = graphs.batch.numpy()
         source, target = graphs.edge_index.numpy()
@@ -57,11 +56,76 @@ class WeisfeilerLehman:
             np.add.at(after, source, _spread(labels + _MIX)[target])
             labels = _spread(labels + _MIX * _spread(before) + _spread(after + np.uint64(1)))
             rounds.append(labels)
-        _, small = np.unique(np.concatenate(rounds), return_inverse=True)
-        pairs = np.tile(owner, len(rounds)).astype(np.int64) * (int(small.max()) + 1) + small.reshape(-1)
+        every, small = np.unique(np.concatenate(rounds), return_inverse=True)
+        pairs = np.tile(owner, len(rounds)).astype(np.int64) * len(every) + small.reshape(-1)
         found, counts = np.unique(pairs, return_counts=True)
-        rows, columns = np.divmod(found, int(small.max()) + 1)
-        return rows, columns, counts.astype(np.float64)
+        rows, columns = np.divmod(found, len(every))
+        return LabelCounts(len(codes), rows, every[columns], counts.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How often labels stand in graphs; one entry for each graph and label that it has.
+
+    Attributes:
+        graphs: Number of graphs n.
+        rows: ``[e]`` graph of each entry.
+        labels: ``[e]`` its label.
+        counts: ``[e]`` how often the graph has it.
+    """
+
+    graphs: int
+    rows: NDArray[np.int64]
+    labels: NDArray[np.uint64]
+    counts: FloatArray
+
+    def shares(self, columns: NDArray[np.int64], width: int) -> sparse.csr_array:
+        """``[n, width]``: rows of counts divided by their length, all labels included in it.
+
+        Args:
+            columns: ``[e]`` column of each entry's label; -1: the label has none.
+            width: Number of columns.
+        """
+        lengths = np.sqrt(np.bincount(self.rows, np.square(self.counts), self.graphs))
+        kept = columns >= 0
+        return sparse.csr_array(
+            ((self.counts / lengths[self.rows])[kept], (self.rows[kept], columns[kept])),
+            shape=(self.graphs, width),
+        )
+
+
+@final
+class Coordinates:
+    """Points whose inner products come near to the similarity of neighbourhoods (Williams, Seeger 2001).
+
+    With the similarities K = V L V' of landmarks, an architecture with similarities k to them lies at
+    ``k' V L^-1/2``, of the largest eigenvalues L: inner products of landmarks are their similarities where
+    the dimension suffices, others are approximated (Nystroem).
+
+    Args:
+        neighbourhoods: The similarity.
+        landmarks: ``[m, d]`` architectures.
+        dimension: Of the points; what exceeds the rank of K is zero.
+    """
+
+    def __init__(self, neighbourhoods: WeisfeilerLehman, landmarks: Codes, dimension: int) -> None:
+        self._neighbourhoods = neighbourhoods
+        counts = neighbourhoods.counts(landmarks)
+        self._labels, columns = np.unique(counts.labels, return_inverse=True)
+        rows = counts.shares(columns.reshape(-1), len(self._labels))
+        values, vectors = np.linalg.eigh((rows @ rows.T).toarray())
+        values, vectors = values[::-1][:dimension], vectors[:, ::-1][:, :dimension]
+        whole = values > 1e-9 * values[0]
+        self._axes: FloatArray = np.zeros((len(self._labels), dimension))
+        self._axes[:, : whole.sum()] = rows.T @ (vectors[:, whole] / np.sqrt(values[whole]))
+
+    def __call__(self, codes: Codes) -> FloatArray:
+        """``[n, d]`` -> ``[n, dimension]``, of length 1 at most."""
+        counts = self._neighbourhoods.counts(codes)
+        places = np.minimum(np.searchsorted(self._labels, counts.labels), len(self._labels) - 1)
+        columns = np.where(self._labels[places] == counts.labels, places, -1)
+        points: FloatArray = counts.shares(columns, len(self._labels)) @ self._axes
+        return points
 
 
 def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
