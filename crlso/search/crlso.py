@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, final
@@ -17,9 +17,9 @@ from crlso.errors import UserError
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
-from crlso.latent.quadratics import QuadraticPosterior
+from crlso.latent.quadratics import QuadraticPosterior, Quadratics
 from crlso.latent.training import Labels, Trainer, TrainingSettings
-from crlso.protocols import Codes, FloatArray, Goal, Keys, SearchSpace
+from crlso.protocols import Code, Codes, FloatArray, Goal, Keys, SearchSpace
 from crlso.search.observations import Observations, Representatives
 from crlso.search.rounds import Rounds
 from crlso.targets import TargetKind, losses
@@ -77,6 +77,8 @@ class CRLSOSettings:
         quantile: Share of the data that the trust region holds.
         beam: Codes decoded from each end point.
         candidates: Decoded architectures of a round that are encoded again and compared, the likeliest ones.
+        edits: Neighbours in the space, at most, of each drawn function's best decoded architecture that are
+            compared too (not with ``icnn``).
         latent_dim: Dimension of the latent space.
         width: Width of the encoder.
         layers: Rounds of messages in the encoder.
@@ -107,6 +109,7 @@ class CRLSOSettings:
     quantile: float = 0.95
     beam: int = 16
     candidates: int = 1000
+    edits: int = 64
     latent_dim: int = 128
     width: int = 64
     layers: int = 3
@@ -128,6 +131,7 @@ class CRLSOSettings:
         for name in (
             "pretrain_steps",
             "round_steps",
+            "edits",
             "descent_steps",
             "noise",
             "label_noise",
@@ -301,8 +305,12 @@ class CRLSO:
             drawn.append(functions)
             points += [minima, *lines]
             posteriors.append(posterior)
-        candidates, keys = self._candidates(torch.cat(points))
-        latents = self._model.encode(candidates)
+        decoded, keys = self._candidates(self._decoded(torch.cat(points)))
+        latents = self._model.encode(decoded)
+        best = [decoded[row] for row in self._pick(_predicted(drawn, latents), keys)] if len(decoded) else []
+        edited, edited_keys = self._candidates(self._edited(best), known=keys)
+        candidates, keys = np.concatenate([decoded, edited]), np.concatenate([keys, edited_keys])
+        latents = torch.cat([latents, self._model.encode(edited)])
         # No architecture in the ball is predicted to be better than the bound: how near is the best known?
         everywhere = torch.cat([known, latents])
         means = [posterior.mean() for posterior in posteriors]
@@ -311,8 +319,7 @@ class CRLSO:
         self._rounds.note(certificate_gap=float(np.mean(gaps)), quadratic_share=float(np.mean(shares)))
         if not len(candidates):
             return candidates
-        predicted = torch.cat([functions(latents) for functions in drawn])
-        return candidates[self._pick(predicted.numpy(), keys)]
+        return candidates[self._pick(_predicted(drawn, latents), keys)]
 
     def _posterior(self, known: Tensor, weights: FloatArray | None = None) -> QuadraticPosterior:
         targets = losses(self._rounds.seen.values(weights), self.settings.target)
@@ -338,22 +345,35 @@ class CRLSO:
             settings=DescentSettings(steps=settings.descent_steps),
         )
         self._rounds.note(accepted_steps=descent.accepted, descent_distance=descent.distance)
-        candidates, keys = self._candidates(descent.points.reshape(-1, settings.latent_dim))
+        candidates, keys = self._candidates(self._decoded(descent.points.reshape(-1, settings.latent_dim)))
         if not len(candidates):
             return candidates
         predicted = model.predict(candidates).numpy()
         return candidates[self._pick(predicted[self._rounds.rng.permutation(settings.heads)], keys)]
 
-    def _candidates(self, points: Tensor) -> tuple[Codes, Keys]:
-        """The likeliest unasked architectures at each point, each class once, and the keys of the classes."""
+    def _decoded(self, points: Tensor) -> Codes:
+        """``[n, d]``: the likeliest code of every point, then the second one of every point, and so on."""
         decoded = self._model.decode_beam(points, self.settings.beam)
-        # The likeliest code of every point, then the second one of every point, and so on.
-        codes = decoded.swapaxes(0, 1).reshape(-1, decoded.shape[-1])
+        return decoded.swapaxes(0, 1).reshape(-1, decoded.shape[-1])
+
+    def _edited(self, codes: Sequence[Code]) -> Codes:
+        """``[n, d]``: what is one edit away from some architectures, drawn at random where it is too many."""
+        found = [self._rounds.seen.codes[:0]]
+        for code in codes:
+            near = self.space.neighbors(code)
+            found.append(near[self._rounds.rng.permutation(len(near))[: self.settings.edits]])
+        return np.concatenate(found)
+
+    def _candidates(self, codes: Codes, known: Keys | None = None) -> tuple[Codes, Keys]:
+        """The first unasked codes, each class once, without those known, and the keys of their classes."""
+        if not len(codes):
+            return codes, np.zeros(0, np.uint64)
         codes = self._representatives(_first_of_each(codes))
         keys = self.space.class_keys(codes)
         _, first = np.unique(keys, return_index=True)
         first = np.sort(first)
-        first = first[~np.isin(keys[first], self._rounds.seen.keys)][: self.settings.candidates]
+        old = self._rounds.seen.keys if known is None else np.concatenate([self._rounds.seen.keys, known])
+        first = first[~np.isin(keys[first], old)][: self.settings.candidates]
         return codes[first], keys[first]
 
     def _pick(self, predicted: FloatArray, keys: Keys) -> list[int]:
@@ -421,3 +441,9 @@ def _first_of_each(codes: Codes) -> Codes:
     """Distinct rows in the order in which they come first."""
     _, first = np.unique(codes, axis=0, return_index=True)
     return codes[np.sort(first)]
+
+
+def _predicted(functions: Sequence[Quadratics], latents: Tensor) -> FloatArray:
+    """``[functions, n]`` values at ``[n, k]`` points."""
+    predicted: FloatArray = torch.cat([some(latents) for some in functions]).numpy()
+    return predicted
