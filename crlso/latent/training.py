@@ -134,6 +134,7 @@ class Trainer:
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
+            "seed": self._seed,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,6 +143,7 @@ class Trainer:
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
+        self._seed, self._wanted = state["seed"], None
 
     def run(
         self, steps: int, labels: Labels | None, *, advance: Callable[[int, str], None] | None = None
@@ -164,7 +166,7 @@ class Trainer:
         return TrainingCurves(means[:, 0].tolist(), means[:, 1].tolist(), means[:, 2].tolist())
 
     def _coordinates(self) -> Coordinates:
-        """Where latent points should be; they follow from the seed and are no part of a state."""
+        """Where latent points should be; they follow from the seed."""
         if self._wanted is None:
             landmarks = self.unlabelled(LANDMARKS, np.random.default_rng([self._seed, 1]))
             self._wanted = Coordinates(
