@@ -1,4 +1,4 @@
-"""`crlso embed`: the latent space on its own: train, encode, decode, check."""
+"""`crlso embed`: the latent space on its own: train, encode, decode, check; predictors beside each other."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crlso.cli.common import JsonOption, print_json, user_errors
+from crlso.cli.embed_predict import predict as predict_command
 from crlso.errors import RunError, UserError
 from crlso.runs.files import disk_errors
 
 if TYPE_CHECKING:
     from crlso.protocols import Evaluator
 
-app = typer.Typer(help="The latent space on its own: train, encode, decode, check.", no_args_is_help=True)
+app = typer.Typer(
+    help="The latent space on its own: train, encode, decode, check, predict.", no_args_is_help=True
+)
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory that `embed train` wrote.")]
 
@@ -199,6 +202,13 @@ def check(
             typer.echo(f"{verdict} {convex} and {curved}")
         if not report.passed:
             raise typer.Exit(1)
+
+
+app.command(
+    name="predict",
+    epilog="Example: crlso embed predict --bench nasbench201 --metric cifar10/valid_accuracy@200 "
+    "--labels 25,50,100 --splits 10",
+)(predict_command)
 
 
 def _data(bench: str | None, metric: str | None, space: str | None) -> tuple[Evaluator | None, Any]:
