@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from crlso.protocols import Evaluator
 
 app = typer.Typer(
-    help="The latent space on its own: train, encode, decode, check, predict.", no_args_is_help=True
+    help="The latent space on its own: train, encode, decode, check; predictors on it and beside it.",
+    no_args_is_help=True,
 )
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory that `embed train` wrote.")]

@@ -99,9 +99,10 @@ def _plain(found: Comparison) -> dict[str, Any]:
     """What was measured, as JSON has it."""
     rows = []
     for row in found.rows:
-        figures = {
-            name: dict(zip(("mean", "standard_error"), row.mean(name), strict=True)) for name, _ in FIGURES
-        }
+        figures = {}
+        for figure, _ in FIGURES:
+            mean, error = row.mean(figure)
+            figures[figure] = {"mean": mean, "standard_error": error}
         rows.append(
             {
                 "predictor": row.predictor,
@@ -129,11 +130,8 @@ def _show(found: Comparison, splits: int) -> None:
             right=range(1, len(counts) + 1),
         )
     print_table(["predictor", "what it is"], [[name, PREDICTORS[name]] for name in names])
-    error = "mean ± standard error over" if splits > 1 else "of"
-    plural = "s" if splits > 1 else ""
-    typer.echo(
-        f"{error} {splits} split{plural}; {found.held_out:,} held-out classes of equal networks in each"
-    )
+    what = f"mean ± standard error over {splits} splits" if splits > 1 else "one split"
+    typer.echo(f"{what}; {found.held_out:,} held-out classes of equal networks in each")
 
 
 def _cell(mean: float, error: float | None) -> str:

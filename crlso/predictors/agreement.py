@@ -39,9 +39,7 @@ def agreement(predicted: FloatArray, truth: FloatArray) -> Agreement:
         UserError: Fewer than two different values.
     """
     if len(np.unique(truth)) < 2:
-        raise UserError(
-            "the values of the architectures that are predicted are all the same: no order in them"
-        )
+        raise UserError("the values to be predicted are all the same: there is no order in them")
     top = top_overlap(predicted, truth)
     if len(np.unique(predicted)) < 2:
         return Agreement(0.0, 0.0, top)

@@ -110,21 +110,23 @@ class LatentPosterior:
 
     def _encode(self, codes: Codes) -> Tensor:
         with threads():
-            return self._latents.model.encode(self._latents.representatives(codes))
+            latents: Tensor = self._latents.model.encode(self._latents.representatives(codes))
+        return latents
 
 
 @final
 class FreeHeads(ConvexHeads):
     """The same networks as :class:`~crlso.latent.icnn.ConvexHeads` without the constraint: a control.
 
-    Weights between hidden units, and to the output, may be negative. Nothing else differs; the quadratic term
-    stays, as an unconstrained network can cancel it.
+    Weights between hidden units, and to the output, may be negative. Nothing else differs: the linear and
+    the quadratic term stay.
     """
 
     @staticmethod
     def positive(theta: Tensor) -> Tensor:
         """Not positive here: normal weights of variance 1 / fan_in at the start."""
-        return theta / theta.shape[-2] ** 0.5
+        free: Tensor = theta / theta.shape[-2] ** 0.5
+        return free
 
 
 @final
@@ -166,10 +168,9 @@ class JointHeads:
 
         def mean(others: Codes) -> FloatArray:
             with threads():
-                predicted: FloatArray = (
-                    model.predict(latents.representatives(others)).double().mean(0).numpy()
-                )
-            return -predicted
+                predicted = model.predict(latents.representatives(others))
+            scores: FloatArray = -predicted.double().mean(0).numpy()
+            return scores
 
         return mean
 
