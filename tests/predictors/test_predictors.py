@@ -132,8 +132,8 @@ def everyone(latents: PretrainedSpace) -> dict[str, Predictor]:
         "latent": LatentPosterior(latents, head="quadratic"),
         "ridge": Ridge(space, shares=(0.0, 0.5, 1.0)),
         "gp": GaussianProcess(space, kernel="both"),
-        "convex": JointHeads(latents, convex=True, steps=40),
-        "free": JointHeads(latents, convex=False, steps=40),
+        "convex": JointHeads(latents, convex=True, steps=25),
+        "free": JointHeads(latents, convex=False, steps=25),
         "network": GraphNetwork(space, seed=0, steps=60),
     }
 
