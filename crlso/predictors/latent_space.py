@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from crlso.latent.icnn import ConvexHeads
-from crlso.latent.model import LatentModel, ModelSettings
+from crlso.latent.model import LatentModel
 from crlso.latent.predictor import Epochs, GraphPredictor
 from crlso.latent.quadratics import QuadraticPosterior
-from crlso.latent.training import Labels, Trainer, TrainingSettings
+from crlso.latent.training import Labels, Trainer
 from crlso.predictors.protocol import Prediction
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.crlso import LABELLED_BATCH, NOISES, SHARES, CRLSOSettings
+from crlso.search.crlso import NOISES, SHARES, CRLSOSettings, latent_model, latent_trainer
 from crlso.search.observations import Representatives
 from crlso.targets import rank_loss
 from crlso.threads import threads
@@ -48,43 +48,15 @@ class PretrainedSpace:
     def model(self) -> LatentModel:
         """The trained model; not to be changed."""
         if self._model is None:
-            settings = self.settings
-            model = LatentModel(
-                self.space,
-                ModelSettings(
-                    latent_dim=settings.latent_dim,
-                    width=settings.width,
-                    layers=settings.layers,
-                    heads=settings.heads,
-                    head_width=settings.head_width,
-                    head_layers=settings.head_layers,
-                    head_rank=settings.head_rank,
-                ),
-                seed=self.seed,
-            )
+            model = latent_model(self.space, self.settings, seed=self.seed)
             with threads():
-                self.trainer(model).run(settings.pretrain_steps, None)
+                self.trainer(model).run(self.settings.pretrain_steps, None)
             self._model = model
         return self._model
 
     def trainer(self, model: LatentModel) -> Trainer:
         """Trains a model of this space as the search does."""
-        settings = self.settings
-        return Trainer(
-            model,
-            lambda n, rng: self.representatives(self.space.sample(n, rng)),
-            TrainingSettings(
-                batch=settings.unlabelled,
-                labelled_batch=LABELLED_BATCH,
-                learning_rate=settings.learning_rate,
-                beta=settings.beta,
-                performance=settings.performance,
-                noise=settings.noise,
-                weight_decay=settings.weight_decay,
-                similarity=settings.similarity,
-            ),
-            seed=self.seed,
-        )
+        return latent_trainer(model, self.representatives, self.settings, seed=self.seed)
 
 
 @final

@@ -148,6 +148,38 @@ class CRLSOSettings:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
 
+def latent_model(space: SearchSpace, settings: CRLSOSettings, *, seed: int) -> LatentModel:
+    """The latent space of a search before any training."""
+    sizes = ModelSettings(
+        latent_dim=settings.latent_dim,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        head_width=settings.head_width,
+        head_layers=settings.head_layers,
+        head_rank=settings.head_rank,
+    )
+    return LatentModel(space, sizes, seed=seed)
+
+
+def latent_trainer(
+    model: LatentModel, representatives: Representatives, settings: CRLSOSettings, *, seed: int
+) -> Trainer:
+    """Trains that latent space, on random architectures and, if asked to, on labels."""
+    training = TrainingSettings(
+        steps=settings.round_steps,
+        batch=settings.unlabelled,
+        labelled_batch=LABELLED_BATCH,
+        learning_rate=settings.learning_rate,
+        beta=settings.beta,
+        performance=settings.performance,
+        noise=settings.noise,
+        weight_decay=settings.weight_decay,
+        similarity=settings.similarity,
+    )
+    return Trainer(model, lambda n, rng: representatives(model.space.sample(n, rng)), training, seed=seed)
+
+
 @final
 class CRLSO:
     """Convex latent search (see docs/architecture.md for the picture).
@@ -183,35 +215,8 @@ class CRLSO:
         self._rounds = Rounds(space, rng=rng, initial=settings.initial, goal=self._goal)
         self._representatives = Representatives(space)
         self._seed = seed
-        self._model = LatentModel(
-            space,
-            ModelSettings(
-                latent_dim=settings.latent_dim,
-                width=settings.width,
-                layers=settings.layers,
-                heads=settings.heads,
-                head_width=settings.head_width,
-                head_layers=settings.head_layers,
-                head_rank=settings.head_rank,
-            ),
-            seed=seed,
-        )
-        self._trainer = Trainer(
-            self._model,
-            lambda n, rng: self._representatives(space.sample(n, rng)),
-            TrainingSettings(
-                steps=settings.round_steps,
-                batch=settings.unlabelled,
-                labelled_batch=LABELLED_BATCH,
-                learning_rate=settings.learning_rate,
-                beta=settings.beta,
-                performance=settings.performance,
-                noise=settings.noise,
-                weight_decay=settings.weight_decay,
-                similarity=settings.similarity,
-            ),
-            seed=seed,
-        )
+        self._model = latent_model(space, settings, seed=seed)
+        self._trainer = latent_trainer(self._model, self._representatives, settings, seed=seed)
         self._pretrained = False
         self._trained_on = 0
         self._source: tuple[Codes, FloatArray] | None = None
