@@ -208,6 +208,24 @@ class SearchMethod(Protocol):
         """Arrays for the report (``space_latent``, ``curve/<name>``, ...); empty where nothing is to show."""
 
 
+class WarmStarting(SearchMethod, Protocol):
+    """A search method that can begin with what another task says (``warm=True`` in its registry entry)."""
+
+    def warm_start(self, codes: Codes, values: FloatArray) -> None:
+        """Takes the evaluations of another run in the same space, of another metric or table.
+
+        Called once at most, before the first :meth:`ask`, and before :meth:`load_state_dict` where a run is
+        resumed: then with the same evaluations again, so that no state needs to hold them. They are no
+        evaluations of this run: any of the architectures may still be asked for, and is then told like all
+        others. Work on them belongs into :meth:`ask`, whose time is that of the run.
+
+        Args:
+            codes: ``[n, d]``, n >= 1: valid codes of the method's space.
+            values: ``[n]``: what the other task says of them, larger is better; NaN: the evaluation failed
+                there. Not all are NaN. Their scale is that of the other task.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedRecord:
     """One training of one architecture, as plain data.

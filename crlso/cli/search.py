@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_SEEDS = 100_000
 
 METHOD_LIST = "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
+WARM_LIST = ", ".join(name for name, entry in METHODS.items() if entry.warm)
 
 BenchOption = Annotated[
     str,
@@ -61,6 +62,15 @@ ReportOption = Annotated[
         "--report", help="Metric to state for the best architecture; the search never sees it. Repeat."
     ),
 ]
+WarmStartOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--warm-start",
+        metavar="RUN_DIR",
+        help="Run directory of an earlier search in the same space, of any method, metric and table (of a "
+        f"comparison: DIR/METHOD/SEED), to begin with; for {WARM_LIST}.",
+    ),
+]
 BudgetOption = Annotated[int, typer.Option("--budget", help="Number of evaluations in a run.")]
 UniqueOption = Annotated[
     str,
@@ -92,6 +102,7 @@ def search(
         typer.Option("--out", help="Run directory; one that holds a part of this very run is resumed."),
     ] = None,
     unique: UniqueOption = "exact",
+    warm_start: WarmStartOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search for the architecture with the best METRIC, or for the front of several.
@@ -117,6 +128,7 @@ def search(
             seed=seed,
             out=out,
             unique=cast(Rule, unique),
+            warm_start=warm_start,
             progress=not json,
         )
         if json:
@@ -151,6 +163,7 @@ def compare(
         ),
     ] = None,
     unique: UniqueOption = "exact",
+    warm_start: WarmStartOption = None,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", help="Parallel processes, one thread each; default: one per processor."),
@@ -177,6 +190,7 @@ def compare(
             seeds=parse_seeds(seeds),
             out=out,
             unique=cast(Rule, unique),
+            warm_start=warm_start,
             jobs=jobs,
             progress=not json,
         )
@@ -255,6 +269,8 @@ def _search_lines(result: SearchResult) -> list[str]:
     constraints = " and ".join(each.text for each in result.objectives.constraints)
     if constraints:
         facts.append(("subject to", constraints))
+    if result.warm_start is not None:
+        facts.append(("warm start", "{trials} evaluations of {bench}, {metric}".format(**result.warm_start)))
     if result.best is None and constraints and any(not math.isnan(trial.value) for trial in result.trials):
         facts.append(("best", f"none: none of {len(result.trials)} evaluations meets the constraints"))
     elif result.best is None:

@@ -20,6 +20,7 @@ from crlso.runs.loop import run_plan
 from crlso.runs.plan import SearchPlan, resolve
 from crlso.runs.progress import progress_bar
 from crlso.runs.regret import compare_summary
+from crlso.runs.warm_start import WarmStart, read_warm_start
 from crlso.runs.workers import run_tasks
 
 
@@ -49,6 +50,7 @@ def compare(
     unique: Rule = "exact",
     jobs: int | None = None,
     reference: Mapping[str, float] | None = None,
+    warm_start: Path | str | None = None,
     progress: bool = False,
 ) -> CompareResult:
     """Runs every method with every seed and sums up.
@@ -67,11 +69,14 @@ def compare(
         jobs: Number of parallel processes; ``None``: one per processor.
         reference: Values of the reference point of hypervolumes, by metric; by default the worst of the
             table.
+        warm_start: Run directory of an earlier search that all runs begin with, see
+            :func:`crlso.runs.search`; all methods must be able to.
         progress: Show a progress bar, if stderr is a terminal.
 
     Raises:
         UnknownNameError: Unknown method, setting, metric or rule.
-        RunError: The directory holds something else, is in use, or can not be written.
+        RunError: The directory holds something else, is in use, or can not be written; or there is nothing to
+            start from.
         UserError: Any other mistake in the arguments.
     """
     _check(methods, seeds)
@@ -85,6 +90,8 @@ def compare(
         seeds[0],
         unique,
         tuple((reference or {}).items()),
+        # Read once: a run that is still going on would be another one for each.
+        None if warm_start is None else read_warm_start(Path(warm_start), evaluator),
     )
     # What the results are measured against is looked up once, for all.
     asked = dataclasses.replace(asked, landmarks=asked.plan(evaluator).landmarks)
@@ -118,6 +125,7 @@ class _Request:
     seed: int
     unique: Rule
     reference: tuple[tuple[str, float], ...]
+    warm_start: WarmStart | None
     landmarks: Landmarks | None = None
 
     def plan(self, evaluator: Evaluator) -> SearchPlan:
@@ -133,6 +141,7 @@ class _Request:
             unique=self.unique,
             reference=dict(self.reference),
             landmarks=self.landmarks,
+            warm_start=self.warm_start,
         )
 
     def folder(self) -> Path:

@@ -49,13 +49,7 @@ def holds_same(folder: Path, config: Mapping[str, Any]) -> bool:
                     f"{folder} is no run directory (it holds {strangers[0]!r}); choose a new folder"
                 )
             return False
-        text = file.read_bytes()
-    try:
-        stored = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RunError(f"{file} is damaged; restore it or start in another directory") from error
-    if not isinstance(stored, dict):
-        raise RunError(f"{file} is damaged; restore it or start in another directory")
+    stored = read_config(folder) or {}
     stored.pop("versions", None)
     differences = list(_differences(stored, _plain(config)))
     if differences:
@@ -64,6 +58,26 @@ def holds_same(folder: Path, config: Mapping[str, Any]) -> bool:
             f"{folder} holds a run of other settings: {shown}; choose another directory or the same settings"
         )
     return True
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """What ``config.yaml`` of a folder says; ``None`` where there is none.
+
+    Raises:
+        RunError: It is damaged, or may not be read.
+    """
+    file = folder / FILE_NAME
+    with disk_errors(file):
+        if not file.exists():
+            return None
+        text = file.read_bytes()
+    try:
+        stored = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RunError(f"{file} is damaged; restore it or start in another directory") from error
+    if not isinstance(stored, dict):
+        raise RunError(f"{file} is damaged; restore it or start in another directory")
+    return stored
 
 
 def _differences(stored: Any, asked: Any, name: str = "") -> Iterator[str]:

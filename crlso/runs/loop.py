@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from crlso.errors import RunError
-from crlso.protocols import Code, Evaluator, Rule, SearchSpace
+from crlso.protocols import Code, Evaluator, Rule, SearchSpace, WarmStarting
 from crlso.runs.directory import MemoryStore, RunStore, finished_search, open_directory
 from crlso.runs.plan import SearchPlan, resolve
 from crlso.runs.progress import Advance, progress_bar
 from crlso.runs.proposals import STREAM_EVALUATE, STREAM_REPORT, Proposals, trial_rng
 from crlso.runs.result import Best, SearchResult, counted_values, trial_columns
 from crlso.runs.trials import Trial
+from crlso.runs.warm_start import read_warm_start
 
 
 def search(
@@ -33,6 +34,7 @@ def search(
     unique: Rule = "exact",
     settings: Mapping[str, Any] | None = None,
     reference: Mapping[str, float] | None = None,
+    warm_start: Path | str | None = None,
     progress: bool = False,
 ) -> SearchResult:
     """Searches for the architecture with the best ``metric``, or for the front of several.
@@ -53,11 +55,14 @@ def search(
         settings: Settings of the method.
         reference: Values of the reference point of hypervolumes, by metric; by default the worst of the
             table.
+        warm_start: Run directory of an earlier search in the same space, of any method, metric and table: the
+            method begins with what was found there (see :data:`crlso.search.METHODS` for which can).
         progress: Show a progress bar, if stderr is a terminal.
 
     Raises:
         UnknownNameError: Unknown method, setting, metric or rule.
-        RunError: The directory holds something else, is in use, or can not be written.
+        RunError: The directory holds something else, is in use, or can not be written; or there is nothing to
+            start from.
         UserError: Any other mistake in the arguments.
 
     Example:
@@ -78,6 +83,7 @@ def search(
         unique=unique,
         settings=settings,
         reference=reference,
+        warm_start=None if warm_start is None else read_warm_start(Path(warm_start), evaluator),
     )
     return run_plan(plan, None if out is None else Path(out), progress=progress)
 
@@ -107,6 +113,9 @@ def run_plan(
 def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Advance) -> SearchResult:
     space = plan.space()
     method = plan.build_method(space)
+    if plan.warm_start is not None:
+        # The plan is one of a method whose registry entry says that it can.
+        cast(WarmStarting, method).warm_start(plan.warm_start.codes, plan.warm_start.values)
     proposals = Proposals(method, space, plan.unique, plan.seed)
     trials = store.trials()[: plan.budget]
     logged = len(trials)
@@ -160,6 +169,7 @@ def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Adv
         cpu_seconds=spent + time.process_time() - cpu_start,
         directory=directory,
         landmarks=plan.landmarks,
+        warm_start=None if plan.warm_start is None else plan.warm_start.config(),
     )
     store.finish(method, result)
     return result

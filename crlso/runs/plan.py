@@ -11,6 +11,7 @@ from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import Evaluator, Metric, Rule, SearchMethod, SearchSpace
 from crlso.runs.landmarks import Landmarks, find_landmarks
 from crlso.runs.objectives import Objectives, resolve_objectives
+from crlso.runs.warm_start import WarmStart
 from crlso.search import METHODS, make_settings, parse_method
 
 FORMAT = 1
@@ -33,6 +34,7 @@ class SearchPlan:
         unique: What counts as the same architecture.
         reference: Stated values of the reference point, by metric.
         landmarks: What results are measured against; no part of the settings, it follows from them.
+        warm_start: What the method begins with, of another run; ``None``: nothing.
     """
 
     evaluator: Evaluator
@@ -46,6 +48,7 @@ class SearchPlan:
     unique: Rule
     reference: Mapping[str, float]
     landmarks: Landmarks
+    warm_start: WarmStart | None = None
 
     @property
     def metric(self) -> Metric:
@@ -80,9 +83,9 @@ class SearchPlan:
     def config(self) -> dict[str, Any]:
         """All that decides the course of the run, as plain data for ``config.yaml``.
 
-        Of several metrics ``metric`` and ``direction`` are those of the first. ``metrics``, ``subject_to``
-        and ``reference`` stand there only where they say something, so that runs of one metric keep their
-        files.
+        Of several metrics ``metric`` and ``direction`` are those of the first. ``metrics``, ``subject_to``,
+        ``reference`` and ``warm_start`` stand there only where they say something, so that runs without them
+        keep their files.
         """
         config = {
             "format": FORMAT,
@@ -103,6 +106,7 @@ class SearchPlan:
             config
             | self.objectives.config()
             | ({"reference": dict(self.reference)} if self.reference else {})
+            | ({} if self.warm_start is None else {"warm_start": self.warm_start.config()})
         )
 
 
@@ -119,6 +123,7 @@ def resolve(
     settings: Mapping[str, Any] | None = None,
     reference: Mapping[str, float] | None = None,
     landmarks: Landmarks | None = None,
+    warm_start: WarmStart | None = None,
 ) -> SearchPlan:
     """Checks a request and fills in what it leaves open.
 
@@ -134,18 +139,20 @@ def resolve(
         settings: Further settings of the method; a key may not stand in ``method`` too.
         reference: Values of the reference point of hypervolumes, by metric.
         landmarks: What :func:`find_landmarks` found for the same metrics; ``None``: the evaluator is asked.
+        warm_start: What :func:`~crlso.runs.warm_start.read_warm_start` read for the same evaluator.
 
     Raises:
         UnknownNameError: Unknown method, setting, metric or rule.
         UserError: A number outside its range, a setting given twice, a text that is no constraint, several
-            objectives for a method that takes one, or constraints that nothing meets.
+            objectives for a method that takes one, a warm start for a method that can not use it, or
+            constraints that nothing meets.
     """
     name, own = parse_method(method)
     twice = sorted(own.keys() & (settings or {}).keys())
     if twice:
         raise UserError(f"setting {twice[0]!r} is given twice, in the method {method!r} and on its own")
     objectives = resolve_objectives(evaluator, [metric] if isinstance(metric, str) else metric, subject_to)
-    _check_method(name, objectives)
+    _check_method(name, objectives, warm=warm_start is not None)
     for wanted in report:
         if wanted not in evaluator.metrics:
             raise UnknownNameError(f"metric of {evaluator.name}", wanted, evaluator.metrics)
@@ -167,11 +174,15 @@ def resolve(
         unique=unique,
         reference=dict(reference or {}),
         landmarks=landmarks or find_landmarks(evaluator, objectives, reference),
+        warm_start=warm_start,
     )
 
 
-def _check_method(name: str, objectives: Objectives) -> None:
-    """Refuses several objectives for a method that takes one."""
+def _check_method(name: str, objectives: Objectives, *, warm: bool) -> None:
+    """Refuses several objectives for a method that takes one, and a warm start for one that has none."""
+    if warm and not METHODS[name].warm:
+        able = ", ".join(sorted(other for other, entry in METHODS.items() if entry.warm))
+        raise UserError(f"method {name} takes no warm start; methods that do: {able}")
     if objectives.several and METHODS[name].objectives == "one":
         able = ", ".join(sorted(other for other, entry in METHODS.items() if entry.objectives == "several"))
         raise UserError(

@@ -106,7 +106,7 @@ def compare_summary(
 
     Args:
         plan: Its keys ``bench``, ``metric``, ``direction``, ``report``, ``budget``, ``seeds``, ``unique`` are
-            taken over, and ``metrics`` and ``subject_to`` where they are there.
+            taken over, and ``metrics``, ``subject_to`` and ``warm_start`` where they are there.
         optimum: Best value any architecture has; ``None`` where unknown.
         sign: +1 where larger values are better, -1 where smaller ones are.
         results: Per method the run summaries, in the order of the seeds.
@@ -133,7 +133,17 @@ def compare_summary(
         for label in curves
         if label != reference
     }
-    stated = ("bench", "metric", "direction", "metrics", "subject_to", "budget", "seeds", "unique")
+    stated = (
+        "bench",
+        "metric",
+        "direction",
+        "metrics",
+        "subject_to",
+        "warm_start",
+        "budget",
+        "seeds",
+        "unique",
+    )
     summary = {
         "format": 1,
         "kind": "compare",

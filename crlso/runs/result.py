@@ -54,6 +54,7 @@ class SearchResult:
         cpu_seconds: CPU seconds, over all sessions of a run that was resumed.
         directory: The run directory; ``None`` where the run was kept in memory.
         landmarks: What hypervolumes are measured against.
+        warm_start: What the method began with, as ``config.yaml`` says it; ``None``: nothing.
     """
 
     method: str
@@ -69,6 +70,7 @@ class SearchResult:
     cpu_seconds: float
     directory: Path | None = None
     landmarks: Landmarks = field(default_factory=Landmarks)
+    warm_start: Mapping[str, Any] | None = None
 
     @property
     def metric(self) -> str:
@@ -134,6 +136,7 @@ class SearchResult:
             "metric": self.metric,
             "direction": self.direction,
             **self.objectives.config(),
+            **({} if self.warm_start is None else {"warm_start": dict(self.warm_start)}),
             "budget": self.budget,
             "seed": self.seed,
             "unique": self.unique,
@@ -193,6 +196,7 @@ class SearchResult:
             cpu_seconds=summary["cpu_seconds"],
             directory=directory,
             landmarks=landmarks,
+            warm_start=summary.get("warm_start"),
         )
 
 

@@ -28,6 +28,8 @@ class MethodEntry:
         summary: One line for help texts.
         objectives: ``several``: the method is told all objectives and the margins of constraints, see
             :class:`~crlso.protocols.Goal`; ``one``: it is told one value.
+        warm: Whether it can begin with what another task says: it is a
+            :class:`~crlso.protocols.WarmStarting`.
     """
 
     module: str
@@ -35,6 +37,7 @@ class MethodEntry:
     settings: str
     summary: str
     objectives: Literal["one", "several"] = "one"
+    warm: bool = False
 
     def settings_class(self) -> type[Any]:
         """The dataclass of the method's settings."""
@@ -72,6 +75,7 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
             "CRLSOSettings",
             "convex latent search",
             objectives="several",
+            warm=True,
         ),
         "crlso-paper": MethodEntry(
             "crlso.search.crlso_paper",
