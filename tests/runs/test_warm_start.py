@@ -17,8 +17,9 @@ import yaml
 
 from benchmarks import TableEvaluator
 from crlso.errors import RunError, UserError
-from crlso.protocols import Codes, FloatArray, SearchMethod, WarmStarting
+from crlso.protocols import Codes, FloatArray, SearchMethod, SearchSpace, WarmStarting
 from crlso.runs import SearchResult, compare, directory, search
+from crlso.runs.plan import SearchPlan
 from crlso.runs.warm_start import read_warm_start
 from crlso.search import METHODS, make_method
 from tests.runs.fakes import Line, LineBench, distance_to_seven, failing_odd, row
@@ -63,10 +64,13 @@ class Follower:
 
 @pytest.fixture
 def followers(monkeypatch: pytest.MonkeyPatch) -> list[Follower]:
-    """Every method that is built from now on."""
+    """Every method behind the name :data:`WARM` that is built from now on."""
     built: list[Follower] = []
+    others = SearchPlan.build_method
 
-    def build(plan: Any, space: Any) -> Follower:
+    def build(plan: SearchPlan, space: SearchSpace) -> SearchMethod:
+        if plan.method != WARM:
+            return others(plan, space)
         built.append(Follower())
         return built[-1]
 
