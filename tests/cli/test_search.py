@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,59 @@ def test_search_refuses_objectives(options: tuple[str, ...], message: str) -> No
         if command == "compare" and "--methods" not in words:
             words += ["--methods", "random"]
         assert message in refused(command, *BENCH, *words)
+
+
+SOURCE_METRIC = "cifar100/valid_accuracy@200"
+WARM = "crlso:pretrain_steps=20"
+
+
+@pytest.fixture(scope="module")
+def source(nasbench201: TableEvaluator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a search on another data set."""
+    out = tmp_path_factory.mktemp("warm") / "source"
+    search(nasbench201, method="random", metric=SOURCE_METRIC, seed=1000, budget=30, out=out)
+    return out
+
+
+def test_search_from_another_run(tmp_path: Path, source: Path, nasbench201: TableEvaluator) -> None:
+    options = ("--method", WARM, "--seed", "1000", "--budget", "5", "--warm-start", str(source))
+    out = tmp_path / "run"
+    text = call("search", *BENCH, *options, "--out", str(out))
+    expected = search(nasbench201, method=WARM, metric=METRIC, seed=1000, budget=5, warm_start=source)
+    assert expected.best is not None
+    assert expected.best.arch in text
+    assert re.search(rf"^warm start +30 evaluations of nasbench201, {SOURCE_METRIC}$", text, re.MULTILINE)
+    data = json.loads(call("search", *BENCH, *options, "--out", str(out), "--json"))
+    assert data["warm_start"] == expected.warm_start
+    line = refused("search", *BENCH, *options[:-2], "--out", str(out))
+    assert "warm_start is {'bench': 'nasbench201'" in line
+    assert "there, None was asked for; choose another directory or the same settings" in line
+    assert "warm start" not in call("search", *BENCH, "--method", "random", "--budget", "2")
+
+
+def test_compare_from_another_run(source: Path, nasbench201: TableEvaluator) -> None:
+    options = ("--methods", WARM, "--seeds", "1000-1000", "--budget", "5", "--jobs", "1", "--json")
+    data = json.loads(call("compare", *BENCH, *options, "--warm-start", str(source)))
+    expected = search(nasbench201, method=WARM, metric=METRIC, seed=1000, budget=5, warm_start=source)
+    assert data["methods"][WARM]["curves"] == [expected.curve]
+    assert data["warm_start"] == expected.warm_start
+
+
+def test_warm_starts_refused(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for methods, where, message in (
+        (
+            "crlso",
+            tmp_path / "none",
+            f"{tmp_path / 'none'}: no such directory; a warm start is the run direc",
+        ),
+        ("crlso", tmp_path / "empty", "is no run directory (no config.yaml in it)"),
+        ("local", source, "method local takes no warm start; methods that do: crlso"),
+        ("crlso,bo", source, "method bo takes no warm start; methods that do: crlso"),
+    ):
+        out = tmp_path / "out"
+        options = ("--budget", "3", "--warm-start", str(where), "--out", str(out))
+        assert message in refused("compare", *BENCH, *options, "--methods", methods)
+        if "," not in methods:
+            assert message in refused("search", *BENCH, *options, "--method", methods)
+        assert not out.exists()
