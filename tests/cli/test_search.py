@@ -262,7 +262,7 @@ def test_compare_of_several_metrics(nasbench201: TableEvaluator) -> None:
         (("--metric", "size"), "unknown metric of nasbench201 'size'; known: cifar10/"),
         (
             ("--metric", FLOPS, "--method", "local"),
-            "takes one metric, 2 are given; methods for several: nsga2, ran",
+            "takes one metric, 2 are given; methods for several: crlso, nsga2, ran",
         ),
         (("--subject-to", "latency"), "constraint 'latency'; write NAME<NUMBER"),
         (("--subject-to", "latency<5"), "unknown metric of nasbench201 'latency'"),

@@ -291,7 +291,7 @@ def test_what_methods_are_told(monkeypatch: pytest.MonkeyPatch, method: str, wid
         ),
         (
             {"metric": TWO, "method": "local"},
-            "method local takes one metric, 2 are given; methods for several: nsga2",
+            "method local takes one metric, 2 are given; methods for several: crlso, nsga2",
         ),
         ({"reference": {"score": 1.0}}, "a reference point is for hypervolumes; name several metrics"),
         ({"metric": TWO, "reference": {"loss": 1.0}}, "unknown objective of the reference point 'loss'"),
