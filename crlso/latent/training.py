@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from crlso.latent.decoder import negative_log_likelihood
 from crlso.latent.model import LatentModel
 from crlso.protocols import Codes, FloatArray
 from crlso.spaces.neighbourhoods import Coordinates, WeisfeilerLehman
-
-LANDMARKS: Final = 1000
-"""Architectures by whose neighbourhoods latent points are placed."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ class TrainingSettings:
             dimensions) and points whose products are the similarity of neighbourhoods
             (:class:`~crlso.spaces.neighbourhoods.WeisfeilerLehman`): it costs no evaluation, and functions
             that are linear in the kernel's features become linear in the latent space.
+        landmarks: Random architectures by whose neighbourhoods those points are placed.
     """
 
     steps: int = 2000
@@ -58,10 +56,13 @@ class TrainingSettings:
     posterior_noise: float = 1.0
     betas: tuple[float, float] = (0.9, 0.99)
     similarity: float = 0.0
+    landmarks: int = 1000
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 0 or self.labelled_batch < 0:
             raise UserError("steps, batch and labelled_batch must be 0 or more")
+        if self.landmarks < 1:
+            raise UserError(f"landmarks must be 1 or more, got {self.landmarks}")
         if self.learning_rate <= 0 or min(self.beta, self.performance, self.similarity) < 0:
             raise UserError("learning_rate must be positive, beta, performance and similarity 0 or more")
 
@@ -168,7 +169,7 @@ class Trainer:
     def _coordinates(self) -> Coordinates:
         """Where latent points should be; they follow from the seed."""
         if self._wanted is None:
-            landmarks = self.unlabelled(LANDMARKS, np.random.default_rng([self._seed, 1]))
+            landmarks = self.unlabelled(self.settings.landmarks, np.random.default_rng([self._seed, 1]))
             self._wanted = Coordinates(
                 WeisfeilerLehman(self.model.space), landmarks, self.model.settings.latent_dim
             )

@@ -66,6 +66,7 @@ class CRLSOSettings:
             space stays as pre-trained (not with ``icnn``).
         similarity: Weight of the similarity of neighbourhoods, see
             :class:`~crlso.latent.training.TrainingSettings`.
+        landmarks: Random architectures by whose neighbourhoods latent points are placed.
         unlabelled: Unlabelled architectures in a step of a round.
         learning_rate: Of pre-training; a round uses the same.
         beta: Weight of the KL divergence.
@@ -98,6 +99,7 @@ class CRLSOSettings:
     pretrain_steps: int = 400
     round_steps: int = 0
     similarity: float = 100.0
+    landmarks: int = 1000
     unlabelled: int = 128
     learning_rate: float = 1e-2
     beta: float = 0.0005
@@ -121,7 +123,7 @@ class CRLSOSettings:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("initial", "round", "heads", "starts", "beam", "candidates", "unlabelled"):
+        for name in ("initial", "round", "heads", "starts", "beam", "candidates", "unlabelled", "landmarks"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.initial < 2:
@@ -176,6 +178,7 @@ def latent_trainer(
         noise=settings.noise,
         weight_decay=settings.weight_decay,
         similarity=settings.similarity,
+        landmarks=settings.landmarks,
     )
     return Trainer(model, lambda n, rng: representatives(model.space.sample(n, rng)), training, seed=seed)
 

@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "pretrain_steps": 3,
             "round_steps": 2,
             "unlabelled": 8,
+            "landmarks": 20,
             "heads": 2,
             "starts": 4,
             "descent_steps": 3,

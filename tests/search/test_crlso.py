@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     "round": 3,
     "explore": 0,
     "pretrain_steps": 4,
+    "landmarks": 20,
     "round_steps": 3,
     "unlabelled": 8,
     "heads": 3,
