@@ -123,6 +123,10 @@ def test_values_are_to_be_maximised_and_failures_are_nan(tmp_path: Path, followe
     assert archs(warm(source)) == [8, 4, 0, 3, 1, 2, 5]
     np.testing.assert_array_equal(followers[-1].values, [4.0, np.nan, 0.0, 8.0])
     assert not np.signbit(followers[-1].values[2])
+    log = source / "trials.jsonl"
+    log.write_text(log.read_text().replace('"loss": -8.0', '"loss": -Infinity'))
+    assert archs(warm(source))[:4] == [4, 0, 3, 8]
+    np.testing.assert_array_equal(followers[-1].values, [4.0, np.nan, 0.0, np.nan])
 
 
 def test_of_several_objectives_the_first_counts(tmp_path: Path, followers: list[Follower]) -> None:
@@ -354,18 +358,23 @@ def test_the_registry_knows_which_can(method: str, nasbench201: TableEvaluator) 
     assert as_warm(make_method(method, nasbench201.space, seed=1000)) == METHODS[method].warm
 
 
+HERE, THERE = "cifar10/valid_accuracy@200", "imagenet16/valid_accuracy@200"
+QUICK = "crlso:pretrain_steps=30"
+
+
+def left_local(out: Path, table: TableEvaluator) -> Path:
+    """The directory of a local search on another data set."""
+    search(table, metric=HERE, method="local", budget=60, seed=1000, out=out)
+    return out
+
+
 def test_crlso_from_one_data_set_to_another(tmp_path: Path, nasbench201: TableEvaluator) -> None:
-    """The real method: resumed exactly, in two processes the same as in one."""
-    here, there = "cifar10/valid_accuracy@200", "imagenet16/valid_accuracy@200"
-    source = tmp_path / "source"
-    search(nasbench201, metric=here, method="local", budget=60, seed=1000, out=source)
-    label = "crlso:pretrain_steps=30"
-    asked: dict[str, Any] = {"metric": there, "budget": 9, "warm_start": source}
-    whole = search(nasbench201, method=label, seed=1000, out=tmp_path / "whole", **asked)
-    cold = search(nasbench201, method=label, seed=1000, metric=there, budget=5)
-    assert [trial.arch for trial in whole.trials[:5]] != [trial.arch for trial in cold.trials]
-    everything = nasbench201.evaluate(np.concatenate(list(nasbench201.space.enumerate())), metrics=[there])
-    assert np.median([trial.value for trial in whole.trials[:5]]) > everything[there].quantile(0.9)
+    """The real method, resumed exactly."""
+    source = left_local(tmp_path / "source", nasbench201)
+    asked: dict[str, Any] = {"metric": THERE, "budget": 9, "warm_start": source}
+    whole = search(nasbench201, method=QUICK, seed=1000, out=tmp_path / "whole", **asked)
+    everything = nasbench201.evaluate(np.concatenate(list(nasbench201.space.enumerate())), metrics=[THERE])
+    assert np.median([trial.value for trial in whole.trials[:5]]) > everything[THERE].quantile(0.9)
     # Cut in the middle of a round, without checkpoint.
     out = tmp_path / "out"
     shutil.copytree(tmp_path / "whole", out)
@@ -373,7 +382,14 @@ def test_crlso_from_one_data_set_to_another(tmp_path: Path, nasbench201: TableEv
         (out / name).unlink()
     log = out / "trials.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:6]))
-    resumed = search(nasbench201, method=label, seed=1000, out=out, **asked)
+    resumed = search(nasbench201, method=QUICK, seed=1000, out=out, **asked)
     assert [trial.arch for trial in resumed.trials] == [trial.arch for trial in whole.trials]
-    both = compare(nasbench201, methods=[label], seeds=(1000, 1001), jobs=2, **asked).summary
-    assert both["methods"][label]["curves"][0] == whole.curve
+
+
+@pytest.mark.slow
+def test_workers_begin_with_it_too(tmp_path: Path, nasbench201: TableEvaluator) -> None:
+    source = left_local(tmp_path / "source", nasbench201)
+    asked: dict[str, Any] = {"metric": THERE, "budget": 9, "warm_start": source}
+    both = compare(nasbench201, methods=[QUICK], seeds=(1000, 1001), jobs=2, **asked).summary
+    alone = [search(nasbench201, method=QUICK, seed=seed, **asked).curve for seed in (1000, 1001)]
+    assert both["methods"][QUICK]["curves"] == alone
