@@ -107,7 +107,8 @@ def config(folder: Path) -> dict[str, Any]:
 def test_the_method_begins_with_the_other_run(tmp_path: Path, followers: list[Follower]) -> None:
     result = warm(left_run(tmp_path / "source"))
     method = followers[-1]
-    assert (method.codes.dtype, method.values.dtype) == (np.int16, np.float64)
+    assert method.codes.dtype == np.int16
+    assert method.values.dtype == np.float64
     np.testing.assert_array_equal(method.codes, row(*NUMBERS))
     np.testing.assert_array_equal(method.values, [-4.0, -2.0, -1.0, -6.0, -5.0])
     assert method.calls[:2] == ["warm_start", "ask"]
