@@ -233,7 +233,12 @@ class CRLSO:
         Args:
             codes: ``[n, d]``.
             values: ``[n]``, larger is better; failed ones (NaN) count like the worst of the others.
+
+        Raises:
+            UserError: The heads are input-convex networks, which have no posterior to begin with.
         """
+        if self.settings.head == "icnn":
+            raise UserError("head=icnn takes no warm start; heads that do: quadratic, linear")
         seen = Observations(self.space)
         seen.add(codes, values[:, None])
         self._source = self._representatives(codes), losses(seen.values(), self.settings.target)

@@ -17,7 +17,7 @@ from crlso.protocols import Codes, Evaluator, FloatArray, Metric, SearchMethod, 
 from crlso.runs import search
 from crlso.runs.checkpoint import dump_state, parse_state
 from crlso.search import make_method
-from crlso.search.crlso import CRLSO
+from crlso.search.crlso import CRLSO, CRLSOSettings
 from crlso.search.testing import run
 from crlso.spaces import EdgeCellSpace, Subset, get_space
 
@@ -450,3 +450,10 @@ def test_begins_where_another_task_is_best() -> None:
     assert np.median(worth(first, table)) > np.quantile(everything, 0.95)
     # With labels of its own it goes on.
     assert space.is_valid(np.array(follow(method, space, 6))).all()
+
+
+def test_input_convex_heads_take_no_warm_start() -> None:
+    space = SPACES["nasbench201"]
+    method = CRLSO(space, seed=0, settings=CRLSOSettings(head="icnn", round_steps=1))
+    with pytest.raises(UserError, match="head=icnn takes no warm start; heads that do: quadratic, linear"):
+        method.warm_start(space.sample(2, np.random.default_rng(0)), np.zeros(2))
