@@ -14,7 +14,7 @@ import numpy as np
 
 from crlso.errors import UserError
 from crlso.protocols import Code, SearchSpace
-from crlso.search.library import LibrarySearch, import_extra
+from crlso.search.adapter import LibrarySearch, import_extra
 from crlso.search.observations import Observations
 
 _METRIC: Final = "value"
@@ -49,7 +49,7 @@ class SyneTune(LibrarySearch):
     Boosted trees learn to tell the best quarter from the rest; of some random codes that with the highest
     probability of belonging to it is proposed (Tiao et al. 2021, "BORE: Bayesian Optimization by
     Density-Ratio Estimation"). Departures from Syne Tune's own use are those of
-    :class:`~crlso.search.library.LibrarySearch`.
+    :class:`~crlso.search.adapter.LibrarySearch`.
 
     Syne Tune draws from numpy's global generator in part. It has a stream of its own for that, seeded by our
     generator, and the global generator is as it was after each call.

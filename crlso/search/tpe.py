@@ -11,7 +11,7 @@ import numpy as np
 
 from crlso.errors import UserError
 from crlso.protocols import Code, SearchSpace
-from crlso.search.library import LibrarySearch, import_extra
+from crlso.search.adapter import LibrarySearch, import_extra
 from crlso.search.observations import Observations
 
 
@@ -51,7 +51,7 @@ class TPE(LibrarySearch):
     first density that with the largest ratio of both is proposed (Bergstra et al. 2011, "Algorithms for
     Hyper-Parameter Optimization"; Watanabe 2023, "Tree-Structured Parzen Estimator").
 
-    Departures from an Optuna study, all by :class:`~crlso.search.library.LibrarySearch`: the first
+    Departures from an Optuna study, all by :class:`~crlso.search.adapter.LibrarySearch`: the first
     architectures are drawn by the space; the study is built anew for every proposal, with a sampler seeded by
     our generator; a code against the rules of its space is repaired, and Optuna is told of the repaired one;
     nothing is evaluated twice (Optuna would), and the proposals that are refused for it stay running trials
