@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,11 +68,6 @@ def hypervolume_curve(values: FloatArray, reference: FloatArray) -> FloatArray:
             volume = _volume(front - reference)
         curve[place] = volume
     return curve
-
-
-def to_array(entries: Sequence[float | None]) -> FloatArray:
-    """``[n]``: NaN for ``None``."""
-    return np.array([np.nan if entry is None else entry for entry in entries], dtype=np.float64)
 
 
 def _volume(front: FloatArray) -> float:

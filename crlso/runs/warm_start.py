@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,14 +25,12 @@ class WarmStart:
     Attributes:
         bench: Name of the evaluator that answered.
         metric: The driving metric there; of several objectives the first.
-        direction: Which way that metric is better.
         codes: ``[n, d]``, in the order evaluated.
         values: ``[n]``, larger is better; NaN where the evaluation failed.
     """
 
     bench: str
     metric: str
-    direction: Literal["max", "min"]
     codes: Codes
     values: FloatArray
 
@@ -87,7 +85,7 @@ def read_warm_start(path: Path, evaluator: Evaluator) -> WarmStart:
     if np.isnan(values).all():
         raise RunError(f"{path}: all {len(values)} evaluations failed: nothing to start from")
     sign = 1.0 if config["direction"] == "max" else -1.0
-    return WarmStart(config["bench"], config["metric"], config["direction"], codes, sign * values + 0.0)
+    return WarmStart(config["bench"], config["metric"], codes, sign * values + 0.0)
 
 
 def _config(path: Path) -> dict[str, Any]:
