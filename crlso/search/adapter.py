@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator
 from itertools import islice
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crlso.errors import UserError
-from crlso.protocols import CODE_DTYPE, Code, Codes, FloatArray, SearchSpace
+from crlso.protocols import CODE_DTYPE, Code, Codes, SearchSpace
 from crlso.search.observations import Observations
-from crlso.search.rounds import Rounds
+from crlso.search.rounds import RoundSearch
 from crlso.threads import threads
 
 _RANDOM_DRAWS: Final = 64
@@ -34,7 +33,20 @@ def import_extra(module: str, *, method: str, library: str, extra: str) -> Modul
         raise UserError(f'the method {method} needs {library}: pip install "crlso[{extra}]"') from error
 
 
-class LibrarySearch(ABC):
+def check_settings(*, initial: int, candidates: int, draws: int) -> None:
+    """What the settings of all such searches have in common.
+
+    Raises:
+        UserError: One of them is too small.
+    """
+    if initial < 2:
+        raise UserError(f"initial must be 2 or more to tell good from bad, got {initial}")
+    for name, value in (("candidates", candidates), ("draws", draws)):
+        if value < 1:
+            raise UserError(f"{name} must be 1 or more, got {value}")
+
+
+class LibrarySearch(RoundSearch):
     """A searcher of another library, built anew for every proposal from all that was told so far.
 
     1. A few random architectures, drawn by the space (:meth:`SearchSpace.sample`).
@@ -47,6 +59,9 @@ class LibrarySearch(ABC):
     (NaN) counts like the worst value so far (:class:`~crlso.search.observations.Observations`). Only the
     first objective counts.
 
+    Curve: proposals of the library that each ask took; one more than ``draws`` where a random architecture
+    stood in.
+
     Args:
         space: Where to search.
         seed: Of everything that is drawn, by the library too.
@@ -55,9 +70,8 @@ class LibrarySearch(ABC):
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, initial: int, draws: int) -> None:
-        self._space = space
+        super().__init__(space, seed=seed, initial=initial)
         self._draws = draws
-        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=initial)
 
     @abstractmethod
     def _proposals(self, seen: Observations, seed: int) -> Iterator[Code]:
@@ -72,10 +86,6 @@ class LibrarySearch(ABC):
         """
 
     @threads()
-    def ask(self, n: int) -> Codes:
-        """``[1, d]``: one architecture, whatever ``n`` is."""
-        return self._rounds.ask(n, self._propose)
-
     def _propose(self) -> Codes:
         proposals = self._proposals(self._rounds.seen, int(self._rounds.rng.integers(2**31)))
         for count, proposal in enumerate(islice(proposals, self._draws), start=1):
@@ -90,19 +100,3 @@ class LibrarySearch(ABC):
     def _unasked(self, codes: Codes) -> Codes:
         fresh: Codes = codes[~np.isin(self._space.class_keys(codes), self._rounds.seen.keys)]
         return fresh
-
-    def tell(self, codes: Codes, values: FloatArray) -> None:
-        """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
-        self._rounds.tell(codes, values)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Generator, what was told, and the curve; the library's searcher is built anew."""
-        return self._rounds.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from ``state``."""
-        self._rounds.load_state_dict(state)
-
-    def diagnostics(self) -> Mapping[str, NDArray[Any]]:
-        """Proposals of the library that each ask took; one more than allowed where a random one stood in."""
-        return self._rounds.diagnostics()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import UserError
 from crlso.protocols import Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import best_distinct, mutate
 from crlso.search.observations import OneHot
-from crlso.search.rounds import Rounds
+from crlso.search.rounds import RoundSearch
 from crlso.threads import threads
 
 
@@ -110,7 +108,7 @@ class _Ensemble:
 
 
 @final
-class Bananas:
+class Bananas(RoundSearch):
     """An ensemble of networks, mutants of the best as candidates, independent Thompson sampling.
 
     1. A few random architectures.
@@ -123,23 +121,16 @@ class Bananas:
     (:class:`~crlso.search.observations.OneHot`); targets are normal scores of the ranks with absolute error,
     for which the paper has accuracies with a mean absolute percentage error; networks are smaller (it has 10
     layers of 20 units) and a round proposes 5, not 10. Only the first objective counts.
+
+    Curves: error of the fit, and mean deviation of the ensemble at the candidates, over the rounds.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, settings: BananasSettings) -> None:
-        self._space = space
+        super().__init__(space, seed=seed, initial=settings.initial)
         self._settings = settings
-        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=settings.initial)
         self._features = OneHot(space)
 
     @threads()
-    def ask(self, n: int) -> Codes:
-        """``[m, d]``: what is left of the round; a new ensemble where nothing is."""
-        return self._rounds.ask(n, self._propose)
-
-    def tell(self, codes: Codes, values: FloatArray) -> None:
-        """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
-        self._rounds.tell(codes, values)
-
     def _propose(self) -> Codes:
         settings, rounds = self._settings, self._rounds
         candidates = self._candidates()
@@ -178,15 +169,3 @@ class Bananas:
         mean, spread = predicted.mean(axis=0), predicted.std(axis=0)
         self._rounds.note(error=error, spread=float(spread.mean()))
         return mean, spread
-
-    def state_dict(self) -> dict[str, Any]:
-        """Generator, what was told, what is left of the round, and the curves; networks are made anew."""
-        return self._rounds.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from ``state``."""
-        self._rounds.load_state_dict(state)
-
-    def diagnostics(self) -> Mapping[str, NDArray[Any]]:
-        """Error of the fit and mean deviation of the ensemble at the candidates, over the rounds."""
-        return self._rounds.diagnostics()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crlso.errors import UserError
 from crlso.protocols import Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import Acquisition
 from crlso.search.observations import OneHot
-from crlso.search.rounds import Rounds
+from crlso.search.rounds import RoundSearch
 
 PENALTIES: Final = tuple(float(10.0**exponent) for exponent in np.arange(-3, 2.01, 0.5))
 """Penalties tried in every round, for kernels of 1 on the diagonal."""
@@ -136,7 +134,7 @@ def fit_ridge(
 
 
 @final
-class Ridge:
+class Ridge(RoundSearch):
     """Random architectures first; then in every round a regression, and its best unasked predictions.
 
     The regression predicts normal scores of the ranks from the entries of the code and all pairs of entries,
@@ -147,22 +145,15 @@ class Ridge:
 
     No publication is followed here; on a table of all accuracies the same features are the regression of
     main effects and pairwise interactions of an analysis of variance.
+
+    Curves: leave-one-out error, penalty and share of the pairs over the rounds.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, settings: RidgeSettings) -> None:
-        self._space = space
+        super().__init__(space, seed=seed, initial=settings.initial)
         self._settings = settings
-        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=settings.initial)
         self._features = OneHot(space)
         self._acquisition = Acquisition(space)
-
-    def ask(self, n: int) -> Codes:
-        """``[m, d]``: what is left of the round; a new regression where nothing is."""
-        return self._rounds.ask(n, self._propose)
-
-    def tell(self, codes: Codes, values: FloatArray) -> None:
-        """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
-        self._rounds.tell(codes, values)
 
     def _propose(self) -> Codes:
         settings, positions, seen = self._settings, len(self._space.cardinalities), self._rounds.seen
@@ -177,15 +168,3 @@ class Ridge:
             rng=self._rounds.rng,
         )
         return self._rounds.filled(chosen, settings.round)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Generator, what was told, what is left of the round, and the curves."""
-        return self._rounds.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from ``state``."""
-        self._rounds.load_state_dict(state)
-
-    def diagnostics(self) -> Mapping[str, NDArray[Any]]:
-        """Leave-one-out error, penalty and share of the pairs over the rounds."""
-        return self._rounds.diagnostics()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -87,3 +88,41 @@ class Rounds:
     def diagnostics(self) -> dict[str, NDArray[Any]]:
         """``curve/<name>``: the curves, one point a round."""
         return {f"curve/{name}": np.asarray(values) for name, values in self._curves.items()}
+
+
+class RoundSearch(ABC):
+    """A search method for one objective, in rounds; what is left to a subclass is what a round proposes.
+
+    Args:
+        space: Where to search.
+        seed: Of everything that the method draws.
+        initial: Random architectures before the first model.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int, initial: int) -> None:
+        self._space = space
+        self._rounds = Rounds(space, rng=np.random.default_rng(seed), initial=initial)
+
+    @abstractmethod
+    def _propose(self) -> Codes:
+        """``[k, d]``, k >= 1: the proposals of a round, from a model of all that was told so far."""
+
+    def ask(self, n: int) -> Codes:
+        """``[m, d]``, 1 <= m <= ``n``: random at first, then what is left of a round, or a new one's."""
+        return self._rounds.ask(n, self._propose)
+
+    def tell(self, codes: Codes, values: FloatArray) -> None:
+        """Takes the values of evaluated architectures. Shapes: ``[n, d]``, ``[n, m]``."""
+        self._rounds.tell(codes, values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator, what was told, what is left of the round, and the curves; models are made anew."""
+        return self._rounds.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from ``state``."""
+        self._rounds.load_state_dict(state)
+
+    def diagnostics(self) -> Mapping[str, NDArray[Any]]:
+        """Curves over the rounds, see the class of the method."""
+        return self._rounds.diagnostics()

@@ -12,9 +12,8 @@ from typing import Final, final
 
 import numpy as np
 
-from crlso.errors import UserError
 from crlso.protocols import Code, SearchSpace
-from crlso.search.adapter import LibrarySearch, import_extra
+from crlso.search.adapter import LibrarySearch, check_settings, import_extra
 from crlso.search.observations import Observations
 
 _METRIC: Final = "value"
@@ -35,11 +34,7 @@ class SyneTuneSettings:
     draws: int = 20
 
     def __post_init__(self) -> None:
-        if self.initial < 2:
-            raise UserError(f"initial must be 2 or more to tell good from bad, got {self.initial}")
-        for name in ("candidates", "draws"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        check_settings(initial=self.initial, candidates=self.candidates, draws=self.draws)
 
 
 @final

@@ -26,9 +26,9 @@ from crlso.predictors.latent_space import (
 from crlso.predictors.protocol import Predictor
 from crlso.predictors.registry import PREDICTORS, make_predictors
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.bo import LENGTHS, NOISES
 from crlso.search.crlso import NOISES as LATENT_NOISES
 from crlso.search.crlso import CRLSOSettings
+from crlso.search.kernels import LENGTHS, NOISES
 from crlso.search.observations import OneHot
 from crlso.search.ridge import PENALTIES
 from crlso.spaces import get_space
