@@ -68,7 +68,8 @@ WarmStartOption = Annotated[
         "--warm-start",
         metavar="RUN_DIR",
         help="Run directory of an earlier search in the same space, of any method, metric and table (of a "
-        f"comparison: DIR/METHOD/SEED), to begin with; for {WARM_LIST}.",
+        f"comparison: DIR/METHOD/SEED), to begin with. Methods that can: {WARM_LIST}; in a comparison all "
+        "others begin without.",
     ),
 ]
 BudgetOption = Annotated[int, typer.Option("--budget", help="Number of evaluations in a run.")]
@@ -270,7 +271,7 @@ def _search_lines(result: SearchResult) -> list[str]:
     if constraints:
         facts.append(("subject to", constraints))
     if result.warm_start is not None:
-        facts.append(("warm start", "{trials} evaluations of {bench}, {metric}".format(**result.warm_start)))
+        facts.append(("warm start", _source(result.warm_start)))
     if result.best is None and constraints and any(not math.isnan(trial.value) for trial in result.trials):
         facts.append(("best", f"none: none of {len(result.trials)} evaluations meets the constraints"))
     elif result.best is None:
@@ -309,32 +310,43 @@ def _front_facts(result: SearchResult) -> list[tuple[str, str]]:
 def _compare_lines(summary: Mapping[str, Any], directory: Path | None) -> list[str]:
     """Mean regret per method; without an optimum the mean of the best values."""
     methods = summary["methods"]
+    last = [*_warm_methods(summary), *_files(directory)]
     if summary.get("hypervolume"):
         share = "share of the true front's hypervolume" if summary["hypervolume"]["share"] else "hypervolume"
         names = " and ".join(metric["name"] for metric in summary["metrics"])
         head = f"mean {share} and its standard error, {names}"
         return _figures(
-            f"{head}{_subject(summary)}, {len(summary['seeds'])} seeds", "hypervolume", methods, directory
+            f"{head}{_subject(summary)}, {len(summary['seeds'])} seeds", "hypervolume", methods, last
         )
     runs = f"{summary['metric']}{_subject(summary)}, {len(summary['seeds'])} seeds"
     if summary["optimum"] is None:
         head = f"mean of the best {runs}, after {summary['budget']} evaluations"
         rows = [(name, _mean_best(entry["best"])) for name, entry in methods.items()]
-        return [head, *_table([*rows, *_files(directory)])]
+        return [head, *_table([*rows, *last])]
     head = f"mean regret and its standard error, {runs}, optimum {summary['optimum']:.6g}"
-    return _figures(head, "regret", methods, directory)
+    return _figures(head, "regret", methods, last)
 
 
 def _figures(
-    head: str, quantity: str, methods: Mapping[str, Mapping[str, Any]], directory: Path | None
+    head: str, quantity: str, methods: Mapping[str, Mapping[str, Any]], last: Sequence[tuple[str, str]]
 ) -> list[str]:
-    """Mean and standard error per method at the checkpoints."""
+    """Mean and standard error per method at the checkpoints, then the last rows."""
     steps = list(next(iter(methods.values()))[quantity])
     rows = [("evaluations", "".join(f"{step:<18}" for step in steps))]
     for name, entry in methods.items():
         figures = [entry[quantity][step] for step in steps]
         rows.append((name, "".join(f"{_figure(f['mean'], f['sem']):<18}" for f in figures)))
-    return [head, *_table([*rows, *_files(directory)])]
+    return [head, *_table([*rows, *last])]
+
+
+def _warm_methods(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which methods of a comparison began with what, if any did."""
+    start = summary.get("warm_start")
+    return [("warm start", f"{', '.join(start['methods'])} from {_source(start)}")] if start else []
+
+
+def _source(start: Mapping[str, Any]) -> str:
+    return "{trials} evaluations of {bench}, {metric}".format(**start)
 
 
 def _subject(summary: Mapping[str, Any]) -> str:

@@ -17,11 +17,12 @@ from crlso.runs.config import holds_same, write_config
 from crlso.runs.directory import SUMMARY, finished_summary, locked, write_json
 from crlso.runs.landmarks import Landmarks
 from crlso.runs.loop import run_plan
-from crlso.runs.plan import SearchPlan, resolve
+from crlso.runs.plan import WARM, SearchPlan, resolve
 from crlso.runs.progress import progress_bar
 from crlso.runs.regret import compare_summary
 from crlso.runs.warm_start import WarmStart, read_warm_start
 from crlso.runs.workers import run_tasks
+from crlso.search import parse_method
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,21 @@ def compare(
         jobs: Number of parallel processes; ``None``: one per processor.
         reference: Values of the reference point of hypervolumes, by metric; by default the worst of the
             table.
-        warm_start: Run directory of an earlier search that all runs begin with, see
-            :func:`crlso.runs.search`; all methods must be able to.
+        warm_start: Run directory of an earlier search, see :func:`crlso.runs.search`. The methods that can
+            begin with it do, the others begin with nothing; the summary names the former.
         progress: Show a progress bar, if stderr is a terminal.
 
     Raises:
         UnknownNameError: Unknown method, setting, metric or rule.
         RunError: The directory holds something else, is in use, or can not be written; or there is nothing to
             start from.
-        UserError: Any other mistake in the arguments.
+        UserError: None of the methods takes a warm start, or any other mistake in the arguments.
     """
     _check(methods, seeds)
     wanted = (metric,) if isinstance(metric, str) else tuple(metric)
+    # Read once: a run that is still going on would be another one for each.
+    source = None if warm_start is None else read_warm_start(Path(warm_start), evaluator)
+    starts = _warm_starts(methods, source)
     asked = _Request(
         methods[0],
         wanted,
@@ -90,12 +94,15 @@ def compare(
         seeds[0],
         unique,
         tuple((reference or {}).items()),
-        # Read once: a run that is still going on would be another one for each.
-        None if warm_start is None else read_warm_start(Path(warm_start), evaluator),
+        starts[methods[0]],
     )
     # What the results are measured against is looked up once, for all.
     asked = dataclasses.replace(asked, landmarks=asked.plan(evaluator).landmarks)
-    requests = [dataclasses.replace(asked, method=label, seed=seed) for seed in seeds for label in methods]
+    requests = [
+        dataclasses.replace(asked, method=label, seed=seed, warm_start=starts[label])
+        for seed in seeds
+        for label in methods
+    ]
     # All is checked here, before anything runs.
     plans = [request.plan(evaluator) for request in requests]
     config = _config(plans, seeds)
@@ -203,13 +210,32 @@ def _check(methods: Sequence[str], seeds: Sequence[int]) -> None:
         )
 
 
+def _warm_starts(methods: Sequence[str], source: WarmStart | None) -> dict[str, WarmStart | None]:
+    """What each method begins with.
+
+    Raises:
+        UnknownNameError: There is no such method.
+        UserError: There is something to begin with, and no method that can.
+    """
+    able = {label for label in methods if parse_method(label)[0] in WARM}
+    if source is not None and not able:
+        raise UserError(
+            f"no method of {', '.join(methods)} takes a warm start; methods that do: {', '.join(WARM)}"
+        )
+    return {label: source if label in able else None for label in methods}
+
+
 def _config(plans: Sequence[SearchPlan], seeds: Sequence[int]) -> dict[str, Any]:
     """All that decides the comparison, as plain data for ``config.yaml``."""
     config = plans[0].config()
     for name in ("method", "settings", "seed"):
         del config[name]
     methods = {plan.label: dataclasses.asdict(plan.settings) for plan in plans}
-    return {**config, "kind": "compare", "methods": methods, "seeds": list(seeds)}
+    config |= {"kind": "compare", "methods": methods, "seeds": list(seeds)}
+    starts = {plan.label: plan.warm_start for plan in plans if plan.warm_start is not None}
+    if starts:
+        config["warm_start"] = {**next(iter(starts.values())).config(), "methods": list(starts)}
+    return config
 
 
 def _jobs(jobs: int | None) -> int:

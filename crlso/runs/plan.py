@@ -16,6 +16,8 @@ from crlso.search import METHODS, make_settings, parse_method
 
 FORMAT = 1
 RULES: Final[tuple[str, ...]] = get_args(Rule)
+WARM: Final = tuple(sorted(name for name, entry in METHODS.items() if entry.warm))
+"""Names of the methods that can begin with an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,8 @@ def resolve(
 
 def _check_method(name: str, objectives: Objectives, *, warm: bool) -> None:
     """Refuses several objectives for a method that takes one, and a warm start for one that has none."""
-    if warm and not METHODS[name].warm:
-        able = ", ".join(sorted(other for other, entry in METHODS.items() if entry.warm))
-        raise UserError(f"method {name} takes no warm start; methods that do: {able}")
+    if warm and name not in WARM:
+        raise UserError(f"method {name} takes no warm start; methods that do: {', '.join(WARM)}")
     if objectives.several and METHODS[name].objectives == "one":
         able = ", ".join(sorted(other for other, entry in METHODS.items() if entry.objectives == "several"))
         raise UserError(

@@ -106,7 +106,8 @@ def compare_summary(
 
     Args:
         plan: Its keys ``bench``, ``metric``, ``direction``, ``report``, ``budget``, ``seeds``, ``unique`` are
-            taken over, and ``metrics``, ``subject_to`` and ``warm_start`` where they are there.
+            taken over, and ``metrics``, ``subject_to`` and ``warm_start`` where they are there; the last with
+            the ``methods`` that began with it.
         optimum: Best value any architecture has; ``None`` where unknown.
         sign: +1 where larger values are better, -1 where smaller ones are.
         results: Per method the run summaries, in the order of the seeds.

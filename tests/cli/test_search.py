@@ -308,12 +308,19 @@ def test_search_from_another_run(tmp_path: Path, source: Path, nasbench201: Tabl
     assert "warm start" not in call("search", *BENCH, "--method", "random", "--budget", "2")
 
 
-def test_compare_from_another_run(source: Path, nasbench201: TableEvaluator) -> None:
-    options = ("--methods", WARM, "--seeds", "1000-1000", "--budget", "5", "--jobs", "1", "--json")
-    data = json.loads(call("compare", *BENCH, *options, "--warm-start", str(source)))
+def test_compare_from_another_run(tmp_path: Path, source: Path, nasbench201: TableEvaluator) -> None:
+    options = ("--methods", f"random,{WARM}", "--seeds", "1000-1000", "--budget", "5", "--jobs", "1")
+    options += ("--out", str(tmp_path / "out"), "--warm-start", str(source))
+    text = call("compare", *BENCH, *options)
+    line = rf"^warm start +{WARM} from 30 evaluations of nasbench201, {SOURCE_METRIC}$"
+    assert re.search(line, text, re.MULTILINE)
+    data = json.loads(call("compare", *BENCH, *options, "--json"))
     expected = search(nasbench201, method=WARM, metric=METRIC, seed=1000, budget=5, warm_start=source)
+    cold = search(nasbench201, method="random", metric=METRIC, seed=1000, budget=5)
     assert data["methods"][WARM]["curves"] == [expected.curve]
-    assert data["warm_start"] == expected.warm_start
+    assert data["methods"]["random"]["curves"] == [cold.curve]
+    assert expected.warm_start is not None
+    assert data["warm_start"] == {**expected.warm_start, "methods": [WARM]}
 
 
 def test_warm_starts_refused(tmp_path: Path, source: Path) -> None:
@@ -325,8 +332,7 @@ def test_warm_starts_refused(tmp_path: Path, source: Path) -> None:
             f"{tmp_path / 'none'}: no such directory; a warm start is the run direc",
         ),
         ("crlso", tmp_path / "empty", "is no run directory (no config.yaml in it)"),
-        ("local", source, "method local takes no warm start; methods that do: crlso"),
-        ("crlso,bo", source, "method bo takes no warm start; methods that do: crlso"),
+        ("local,bo", source, "no method of local, bo takes a warm start; methods that do: crlso"),
     ):
         out = tmp_path / "out"
         options = ("--budget", "3", "--warm-start", str(where), "--out", str(out))
@@ -334,3 +340,6 @@ def test_warm_starts_refused(tmp_path: Path, source: Path) -> None:
         if "," not in methods:
             assert message in refused("search", *BENCH, *options, "--method", methods)
         assert not out.exists()
+    line = refused("search", *BENCH, *options, "--method", "local")
+    assert "method local takes no warm start; methods that do: crlso" in line
+    assert not out.exists()

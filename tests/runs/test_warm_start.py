@@ -315,9 +315,51 @@ def test_methods_that_can_not_are_refused(tmp_path: Path, method: str) -> None:
     message = f"method {method} takes no warm start; methods that do: {WARM}"
     with pytest.raises(UserError, match=message):
         warm(source, method=method, out=out)
+    message = f"no method of {method} takes a warm start; methods that do: {WARM}"
     with pytest.raises(UserError, match=message):
-        compare(bench(), methods=[WARM, method], metric="square", budget=3, warm_start=source, out=out)
+        compare(bench(), methods=[method], metric="square", budget=3, warm_start=source, out=out)
     assert not out.exists()
+
+
+def test_a_comparison_of_methods_that_can_not_is_refused(tmp_path: Path) -> None:
+    source, out = left_run(tmp_path / "source"), tmp_path / "out"
+    message = f"no method of random, evolution:sample=5 takes a warm start; methods that do: {WARM}$"
+    asked: dict[str, Any] = {"metric": "square", "budget": 3, "warm_start": source, "out": out}
+    with pytest.raises(UserError, match=message):
+        compare(bench(), methods=["random", "evolution:sample=5"], **asked)
+    with pytest.raises(UserError, match="method 'locl'"):
+        compare(bench(), methods=["random", "locl"], **asked)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "methods", [(WARM, "random", "evolution"), ("random", f"{WARM}:width=16", "evolution")]
+)
+def test_a_comparison_warms_the_methods_that_can(
+    tmp_path: Path, followers: list[Follower], methods: Sequence[str]
+) -> None:
+    source, out = left_run(tmp_path / "source"), tmp_path / "out"
+    followers.clear()
+    asked: dict[str, Any] = {"metric": "square", "budget": 6, "seeds": (3, 4), "jobs": 1}
+    found = compare(bench(), methods=methods, warm_start=source, out=out, **asked).summary
+    (able,) = [label for label in methods if label.startswith(WARM)]
+    assert [method.calls.count("warm_start") for method in followers] == [1, 1]
+    stated = read_warm_start(source, bench()).config()
+    told = {**stated, "methods": [able]}
+    assert found["warm_start"] == config(out)["warm_start"] == told
+    assert json.loads((out / "summary.json").read_text())["warm_start"] == told
+    for label in methods:
+        for seed in (3, 4):
+            folder = out / label.replace(":", "_") / str(seed)
+            summary = json.loads((folder / "summary.json").read_text())
+            assert config(folder).get("warm_start") == (stated if label == able else None)
+            assert summary.get("warm_start") == (stated if label == able else None)
+    # The others run as they do without.
+    cold = [label for label in methods if label != able]
+    alone = compare(bench(), methods=cold, **asked).summary
+    assert all(found["methods"][label]["curves"] == alone["methods"][label]["curves"] for label in cold)
+    with pytest.raises(RunError, match=r"warm_start is \{.*\.\.\. there, None was asked for"):
+        compare(bench(), methods=methods, out=out, **asked)
 
 
 def test_comparisons(tmp_path: Path, followers: list[Follower]) -> None:
@@ -328,8 +370,9 @@ def test_comparisons(tmp_path: Path, followers: list[Follower]) -> None:
     found = compare(bench(), warm_start=source, out=out, **asked).summary
     assert len(followers) == 4
     stated = read_warm_start(source, bench()).config()
-    assert found["warm_start"] == config(out)["warm_start"] == stated
-    assert json.loads((out / "summary.json").read_text())["warm_start"] == stated
+    told = {**stated, "methods": labels}
+    assert found["warm_start"] == config(out)["warm_start"] == told
+    assert json.loads((out / "summary.json").read_text())["warm_start"] == told
     for label in labels:
         for seed in (3, 4):
             folder = out / label.replace(":", "_") / str(seed)
