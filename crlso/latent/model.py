@@ -12,6 +12,7 @@ from crlso.latent.decoder import CodeDecoder, beam, most_likely
 from crlso.latent.encoder import GraphEncoder
 from crlso.latent.icnn import ConvexHeads
 from crlso.protocols import Codes, SearchSpace
+from crlso.spaces.neighbourhoods import Coordinates
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,18 @@ class LatentModel(nn.Module):
             codes.
         settings: Sizes.
         seed: Of the initial parameters.
+        anchor: Where means lie before any training, divided by the root of the dimension: the encoder's
+            messages then learn what is added to these points, starting from nothing. They are no parameters
+            and no part of the state. ``None``: means are the encoder's alone.
     """
 
-    def __init__(self, space: SearchSpace, settings: ModelSettings, *, seed: int) -> None:
+    def __init__(
+        self, space: SearchSpace, settings: ModelSettings, *, seed: int, anchor: Coordinates | None = None
+    ) -> None:
         super().__init__()
         self.space = space
         self.settings = settings
+        self._anchor = anchor
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = GraphEncoder(
@@ -98,10 +105,16 @@ class LatentModel(nn.Module):
                 layers=settings.head_layers,
                 rank=settings.head_rank,
             )
+        if anchor is not None:
+            nn.init.zeros_(self.encoder.mean.weight)
+            nn.init.zeros_(self.encoder.mean.bias)
 
     def posterior(self, codes: Codes) -> tuple[Tensor, Tensor]:
         """Mean and log variance ``[n, latent_dim]`` of each code's posterior; gradients flow."""
         mean, log_variance = self.encoder(self.space.graphs(codes))
+        if self._anchor is not None:
+            points = torch.from_numpy(self._anchor(codes)).to(mean)
+            mean = mean + points * self.settings.latent_dim**0.5
         return mean, log_variance
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from crlso.errors import UserError
 from crlso.latent.decoder import negative_log_likelihood
 from crlso.latent.model import LatentModel
 from crlso.protocols import Codes, FloatArray
-from crlso.spaces.neighbourhoods import Coordinates, WeisfeilerLehman
+from crlso.spaces.neighbourhoods import Coordinates
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,7 @@ class TrainingSettings:
             release has 0.01, which makes it an autoencoder.
         betas: Decay rates of AdamW's two moments.
         similarity: Weight of the mean squared distance between latent points ``z / sqrt(k)`` (means, k
-            dimensions) and points whose products are the similarity of neighbourhoods
-            (:class:`~crlso.spaces.neighbourhoods.WeisfeilerLehman`): it costs no evaluation, and functions
-            that are linear in the kernel's features become linear in the latent space.
-        landmarks: Random architectures by whose neighbourhoods those points are placed.
+            dimensions) and the points that the trainer is given.
     """
 
     steps: int = 2000
@@ -56,13 +53,10 @@ class TrainingSettings:
     posterior_noise: float = 1.0
     betas: tuple[float, float] = (0.9, 0.99)
     similarity: float = 0.0
-    landmarks: int = 1000
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 0 or self.labelled_batch < 0:
             raise UserError("steps, batch and labelled_batch must be 0 or more")
-        if self.landmarks < 1:
-            raise UserError(f"landmarks must be 1 or more, got {self.landmarks}")
         if self.learning_rate <= 0 or min(self.beta, self.performance, self.similarity) < 0:
             raise UserError("learning_rate must be positive, beta, performance and similarity 0 or more")
 
@@ -101,6 +95,9 @@ class Trainer:
         unlabelled: Draws n architectures for reconstruction; never needs a label.
         settings: Learning rate and weights; ``steps`` is given to :meth:`run`.
         seed: Of the posterior noise and the batches.
+        wanted: Where latent points should be (``settings.similarity``): points whose products are the
+            similarity of neighbourhoods. That costs no evaluation, and functions that are linear in the
+            kernel's features become linear in the latent space. ``None``: anywhere.
     """
 
     def __init__(
@@ -110,14 +107,14 @@ class Trainer:
         settings: TrainingSettings,
         *,
         seed: int,
+        wanted: Coordinates | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.unlabelled = unlabelled
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self._seed = seed
-        self._wanted: Coordinates | None = None
+        self._wanted = wanted
         matrices = [p for p in model.parameters() if p.dim() > 1]
         vectors = [p for p in model.parameters() if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -135,7 +132,6 @@ class Trainer:
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
-            "seed": self._seed,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -144,7 +140,6 @@ class Trainer:
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
-        self._seed, self._wanted = state["seed"], None
 
     def run(
         self, steps: int, labels: Labels | None, *, advance: Callable[[int, str], None] | None = None
@@ -166,15 +161,6 @@ class Trainer:
         means = np.stack([part.mean(0) for part in parts if len(part)]) if history else np.zeros((0, 3))
         return TrainingCurves(means[:, 0].tolist(), means[:, 1].tolist(), means[:, 2].tolist())
 
-    def _coordinates(self) -> Coordinates:
-        """Where latent points should be; they follow from the seed."""
-        if self._wanted is None:
-            landmarks = self.unlabelled(self.settings.landmarks, np.random.default_rng([self._seed, 1]))
-            self._wanted = Coordinates(
-                WeisfeilerLehman(self.model.space), landmarks, self.model.settings.latent_dim
-            )
-        return self._wanted
-
     def step(self, labels: Labels | None) -> tuple[float, float, float]:
         """One optimiser step; returns reconstruction, KL (nats an architecture) and squared error."""
         settings = self.settings
@@ -195,8 +181,8 @@ class Trainer:
         reconstruction = negative_log_likelihood(logits, torch.from_numpy(codes.astype(np.int64))).mean()
         kl = gaussian_kl(mean, log_variance).mean()
         loss = reconstruction + settings.beta * kl
-        if settings.similarity:
-            wanted = torch.from_numpy(self._coordinates()(codes)).float()
+        if self._wanted is not None:
+            wanted = torch.from_numpy(self._wanted(codes)).float()
             points = mean / mean.shape[1] ** 0.5
             loss = loss + settings.similarity * (points - wanted).square().sum(1).mean()
         regression = torch.zeros(())

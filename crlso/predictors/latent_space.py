@@ -16,7 +16,7 @@ from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.training import Labels, Trainer
 from crlso.predictors.protocol import Prediction
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.crlso import NOISES, SHARES, CRLSOSettings, latent_model, latent_trainer
+from crlso.search.crlso import NOISES, SHARES, CRLSOSettings, latent_model, latent_points, latent_trainer
 from crlso.search.observations import Representatives
 from crlso.targets import rank_loss
 from crlso.threads import threads
@@ -42,13 +42,14 @@ class PretrainedSpace:
         self.settings = settings
         self.seed = seed
         self.representatives = Representatives(space)
+        self._wanted = latent_points(space, self.representatives, settings)
         self._model: LatentModel | None = None
 
     @property
     def model(self) -> LatentModel:
         """The trained model; not to be changed."""
         if self._model is None:
-            model = latent_model(self.space, self.settings, seed=self.seed)
+            model = latent_model(self.space, self.settings, seed=self.seed, wanted=self._wanted)
             with threads():
                 self.trainer(model).run(self.settings.pretrain_steps, None)
             self._model = model
@@ -56,7 +57,7 @@ class PretrainedSpace:
 
     def trainer(self, model: LatentModel) -> Trainer:
         """Trains a model of this space as the search does."""
-        return latent_trainer(model, self.representatives, self.settings, seed=self.seed)
+        return latent_trainer(model, self.representatives, self.settings, seed=self.seed, wanted=self._wanted)
 
 
 @final

@@ -22,6 +22,7 @@ from crlso.latent.training import Labels, Trainer, TrainingSettings
 from crlso.protocols import Code, Codes, FloatArray, Goal, Keys, SearchSpace
 from crlso.search.observations import Observations, Representatives
 from crlso.search.rounds import Rounds
+from crlso.spaces.neighbourhoods import Coordinates, WeisfeilerLehman
 from crlso.targets import TargetKind, losses
 from crlso.threads import threads
 
@@ -30,6 +31,15 @@ LABELLED_BATCH = 256
 
 MAP_POINTS = 3000
 """Architectures drawn for the report's map of the latent space."""
+
+LANDMARK_NODES: Final = 2**20
+"""Nodes of all landmarks together, at most: they are in memory at the same time."""
+
+FEW_CODES: Final = 4
+"""A space with up to so many codes for each landmark is enumerated."""
+
+GOLDEN: Final = 5**0.5 / 2 - 0.5
+"""Golden ratio, less 1."""
 
 HeadKind = Literal["quadratic", "linear", "icnn"]
 
@@ -59,14 +69,18 @@ class CRLSOSettings:
         round: Architectures proposed from one trained model.
         explore: How many of them are drawn at random instead, so that a region that all heads think badly of
             is looked at again.
-        coldest: What the first of a round's drawn functions has of its distance from the mean function; the
-            last has all of it, those between lie evenly between (not with ``icnn``).
+        coldest: The least that a drawn function has of its distance from the mean function; 1 would be the
+            posterior's own draws (not with ``icnn``).
+        hottest: The most of it. One function after the other lies elsewhere between the two.
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
         round_steps: Steps in every round, encoder, decoder and input-convex heads together; 0: the latent
             space stays as pre-trained (not with ``icnn``).
         similarity: Weight of the similarity of neighbourhoods, see
             :class:`~crlso.latent.training.TrainingSettings`.
-        landmarks: Random architectures by whose neighbourhoods latent points are placed.
+        landmarks: Architectures, at most, by whose neighbourhoods latent points are placed; fewer of them where
+            graphs have many nodes.
+        anchored: Whether latent points lie there from the start and the encoder's messages learn what is
+            added; otherwise they have to learn all of it.
         unlabelled: Unlabelled architectures in a step of a round.
         learning_rate: Of pre-training; a round uses the same.
         beta: Weight of the KL divergence.
@@ -93,13 +107,15 @@ class CRLSOSettings:
 
     head: HeadKind = "quadratic"
     initial: int = 5
-    round: int = 5
+    round: int = 1
     explore: int = 0
     coldest: float = 0.3
+    hottest: float = 0.7
     pretrain_steps: int = 400
     round_steps: int = 0
     similarity: float = 100.0
-    landmarks: int = 1000
+    landmarks: int = 20_000
+    anchored: bool = True
     unlabelled: int = 128
     learning_rate: float = 1e-2
     beta: float = 0.0005
@@ -142,15 +158,35 @@ class CRLSOSettings:
         ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 <= self.coldest <= 1:
-            raise UserError(f"coldest must lie between 0 and 1, got {self.coldest}")
+        if not 0 <= self.coldest <= self.hottest:
+            raise UserError(f"coldest must lie between 0 and hottest ({self.hottest}), got {self.coldest}")
         if self.head == "icnn" and not self.round_steps:
             raise UserError("head=icnn learns in every round: round_steps must be 1 or more, got 0")
         if not 0 < self.quantile <= 1:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
 
-def latent_model(space: SearchSpace, settings: CRLSOSettings, *, seed: int) -> LatentModel:
+def latent_points(
+    space: SearchSpace, representatives: Representatives, settings: CRLSOSettings
+) -> Coordinates:
+    """Where latent points should be: the principal coordinates of the similarity of neighbourhoods.
+
+    Landmarks are different networks, so that a network with many codes does not count more; all of them
+    where the space has not many more codes than that. They do not depend on a search's seed.
+    """
+    count = max(1, min(settings.landmarks, LANDMARK_NODES // space.positions))
+    if space.size <= FEW_CODES * count:
+        codes = np.concatenate(list(space.enumerate()))
+    else:
+        codes = space.sample(count, np.random.default_rng(0))
+    _, first = np.unique(space.class_keys(codes), return_index=True)
+    landmarks = representatives(codes[np.sort(first)])
+    return Coordinates(WeisfeilerLehman(space), landmarks, settings.latent_dim)
+
+
+def latent_model(
+    space: SearchSpace, settings: CRLSOSettings, *, seed: int, wanted: Coordinates
+) -> LatentModel:
     """The latent space of a search before any training."""
     sizes = ModelSettings(
         latent_dim=settings.latent_dim,
@@ -161,11 +197,16 @@ def latent_model(space: SearchSpace, settings: CRLSOSettings, *, seed: int) -> L
         head_layers=settings.head_layers,
         head_rank=settings.head_rank,
     )
-    return LatentModel(space, sizes, seed=seed)
+    return LatentModel(space, sizes, seed=seed, anchor=wanted if settings.anchored else None)
 
 
 def latent_trainer(
-    model: LatentModel, representatives: Representatives, settings: CRLSOSettings, *, seed: int
+    model: LatentModel,
+    representatives: Representatives,
+    settings: CRLSOSettings,
+    *,
+    seed: int,
+    wanted: Coordinates,
 ) -> Trainer:
     """Trains that latent space, on random architectures and, if asked to, on labels."""
     training = TrainingSettings(
@@ -178,9 +219,14 @@ def latent_trainer(
         noise=settings.noise,
         weight_decay=settings.weight_decay,
         similarity=settings.similarity,
-        landmarks=settings.landmarks,
     )
-    return Trainer(model, lambda n, rng: representatives(model.space.sample(n, rng)), training, seed=seed)
+    return Trainer(
+        model,
+        lambda n, rng: representatives(model.space.sample(n, rng)),
+        training,
+        seed=seed,
+        wanted=wanted if settings.similarity else None,
+    )
 
 
 @final
@@ -218,8 +264,9 @@ class CRLSO:
         self._rounds = Rounds(space, rng=rng, initial=settings.initial, goal=self._goal)
         self._representatives = Representatives(space)
         self._seed = seed
-        self._model = latent_model(space, settings, seed=seed)
-        self._trainer = latent_trainer(self._model, self._representatives, settings, seed=seed)
+        wanted = latent_points(space, self._representatives, settings)
+        self._model = latent_model(space, settings, seed=seed, wanted=wanted)
+        self._trainer = latent_trainer(self._model, self._representatives, settings, seed=seed, wanted=wanted)
         self._pretrained = False
         self._trained_on = 0
         self._source: tuple[Codes, FloatArray] | None = None
@@ -304,7 +351,9 @@ class CRLSO:
         With several objectives every function has weights of its own.
         """
         settings = self.settings
-        spreads = np.linspace(settings.coldest, 1.0, settings.round - settings.explore)
+        # Evenly over the range, whatever is proposed at a time: multiples of the golden ratio.
+        turns = len(self._rounds.seen) + np.arange(settings.round - settings.explore)
+        spreads = settings.coldest + (settings.hottest - settings.coldest) * (turns * GOLDEN % 1.0)
         several = self._goal.objectives > 1
         objectives = self._weights(len(spreads)) if several else np.ones((1, 1))
         parts = np.split(spreads, len(objectives))

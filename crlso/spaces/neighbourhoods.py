@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse.linalg import svds
 
 from crlso.protocols import Codes, FloatArray, SearchSpace
 
@@ -100,7 +102,8 @@ class Coordinates:
 
     With the similarities K = V L V' of landmarks, an architecture with similarities k to them lies at
     ``k' V L^-1/2``, of the largest eigenvalues L: inner products of landmarks are their similarities where
-    the dimension suffices, others are approximated (Nystroem).
+    the dimension suffices, others are approximated (Nystroem). As K = R R' for sparse counts R, these are the
+    products of an architecture's counts with the first right singular vectors of R.
 
     Args:
         neighbourhoods: The similarity.
@@ -110,22 +113,35 @@ class Coordinates:
 
     def __init__(self, neighbourhoods: WeisfeilerLehman, landmarks: Codes, dimension: int) -> None:
         self._neighbourhoods = neighbourhoods
-        counts = neighbourhoods.counts(landmarks)
-        self._labels, columns = np.unique(counts.labels, return_inverse=True)
-        rows = counts.shares(columns.reshape(-1), len(self._labels))
-        values, vectors = np.linalg.eigh((rows @ rows.T).toarray())
-        values, vectors = values[::-1][:dimension], vectors[:, ::-1][:, :dimension]
-        whole = values > 1e-9 * values[0]
-        self._axes: FloatArray = np.zeros((len(self._labels), dimension))
-        self._axes[:, : whole.sum()] = rows.T @ (vectors[:, whole] / np.sqrt(values[whole]))
+        self._landmarks = landmarks
+        self._dimension = dimension
 
     def __call__(self, codes: Codes) -> FloatArray:
         """``[n, d]`` -> ``[n, dimension]``, of length 1 at most."""
         counts = self._neighbourhoods.counts(codes)
-        places = np.minimum(np.searchsorted(self._labels, counts.labels), len(self._labels) - 1)
-        columns = np.where(self._labels[places] == counts.labels, places, -1)
-        points: FloatArray = counts.shares(columns, len(self._labels)) @ self._axes
+        labels, axes = self._axes
+        places = np.minimum(np.searchsorted(labels, counts.labels), len(labels) - 1)
+        columns = np.where(labels[places] == counts.labels, places, -1)
+        points: FloatArray = counts.shares(columns, len(labels)) @ axes
         return points
+
+    @cached_property
+    def _axes(self) -> tuple[NDArray[np.uint64], FloatArray]:
+        """Labels of the landmarks, ascending, and ``[labels, dimension]`` what each adds to a point."""
+        counts = self._neighbourhoods.counts(self._landmarks)
+        labels, columns = np.unique(counts.labels, return_inverse=True)
+        rows = counts.shares(columns.reshape(-1), len(labels))
+        rank = min(self._dimension, *rows.shape)
+        if rank < min(rows.shape):
+            # Lanczos' method begins with a vector of ones, so that nothing here is random.
+            _, values, vectors = svds(rows, k=rank, v0=np.ones(min(rows.shape)))
+        else:
+            _, values, vectors = np.linalg.svd(rows.toarray(), full_matrices=False)
+        order = np.argsort(-values)[:rank]
+        order = order[values[order] > 1e-5 * values.max()]
+        axes: FloatArray = np.zeros((len(labels), self._dimension))
+        axes[:, : len(order)] = vectors[order].T
+        return labels, axes
 
 
 def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
