@@ -164,6 +164,46 @@ class Trainer:
         means = np.stack([part.mean(0) for part in parts if len(part)]) if history else np.zeros((0, 3))
         return TrainingCurves(means[:, 0].tolist(), means[:, 1].tolist(), means[:, 2].tolist())
 
+    def _coordinates(self) -> Coordinates:
+        """Where latent points should be; they follow from the seed."""
+        if self._wanted is None:
+            landmarks = self.unlabelled(self.settings.landmarks, np.random.default_rng([self._seed, 1]))
+            self._wanted = Coordinates(
+                WeisfeilerLehman(self.model.space), landmarks, self.model.settings.latent_dim
+            )
+        return self._wanted
+
+    def step(self, labels: Labels | None) -> tuple[float, float, float]:
+        """One optimiser step; returns reconstruction, KL (nats an architecture) and squared error."""
+        settings = self.settings
+        model = self.model
+        codes = self.unlabelled(settings.batch, self.rng)
+        chosen = np.zeros(0, dtype=np.int64)
+        if labels is not None and len(labels.codes):
+            chosen = self._chosen(len(labels.codes))
+            codes = np.concatenate([labels.codes[chosen], codes])
+        mean, log_variance = model.posterior(codes)
+        deviation = torch.exp(0.5 * log_variance)
+        noise = torch.randn(mean.shape, generator=self.generator)
+        z = mean + settings.posterior_noise * deviation * noise
+        logits = model.decoder(z)
+        reconstruction = negative_log_likelihood(logits, torch.from_numpy(codes.astype(np.int64))).mean()
+        kl = gaussian_kl(mean, log_variance).mean()
+        loss = reconstruction + settings.beta * kl
+        if settings.similarity:
+            wanted = torch.from_numpy(self._coordinates()(codes)).float()
+            points = mean / mean.shape[1] ** 0.5
+            loss = loss + settings.similarity * (points - wanted).square().sum(1).mean()
+        regression = torch.zeros(())
+        if labels is not None and len(chosen):
+            points = mean[: len(chosen)]
+            if settings.noise:
+                points = points + settings.noise * (deviation * noise)[: len(chosen)]
+            regression = self._regression(points, labels, chosen)
+            loss = loss + settings.performance * regression
+        self._update(loss)
+        return float(reconstruction.detach()), float(kl.detach()), float(regression.detach())
+
     def fit_heads(self, steps: int, labels: Labels) -> float:
         """Trains the heads alone, one learning rate cycle, at latent points that stay where they are.
 
@@ -212,46 +252,6 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
-
-    def _coordinates(self) -> Coordinates:
-        """Where latent points should be; they follow from the seed."""
-        if self._wanted is None:
-            landmarks = self.unlabelled(self.settings.landmarks, np.random.default_rng([self._seed, 1]))
-            self._wanted = Coordinates(
-                WeisfeilerLehman(self.model.space), landmarks, self.model.settings.latent_dim
-            )
-        return self._wanted
-
-    def step(self, labels: Labels | None) -> tuple[float, float, float]:
-        """One optimiser step; returns reconstruction, KL (nats an architecture) and squared error."""
-        settings = self.settings
-        model = self.model
-        codes = self.unlabelled(settings.batch, self.rng)
-        chosen = np.zeros(0, dtype=np.int64)
-        if labels is not None and len(labels.codes):
-            chosen = self._chosen(len(labels.codes))
-            codes = np.concatenate([labels.codes[chosen], codes])
-        mean, log_variance = model.posterior(codes)
-        deviation = torch.exp(0.5 * log_variance)
-        noise = torch.randn(mean.shape, generator=self.generator)
-        z = mean + settings.posterior_noise * deviation * noise
-        logits = model.decoder(z)
-        reconstruction = negative_log_likelihood(logits, torch.from_numpy(codes.astype(np.int64))).mean()
-        kl = gaussian_kl(mean, log_variance).mean()
-        loss = reconstruction + settings.beta * kl
-        if settings.similarity:
-            wanted = torch.from_numpy(self._coordinates()(codes)).float()
-            points = mean / mean.shape[1] ** 0.5
-            loss = loss + settings.similarity * (points - wanted).square().sum(1).mean()
-        regression = torch.zeros(())
-        if labels is not None and len(chosen):
-            points = mean[: len(chosen)]
-            if settings.noise:
-                points = points + settings.noise * (deviation * noise)[: len(chosen)]
-            regression = self._regression(points, labels, chosen)
-            loss = loss + settings.performance * regression
-        self._update(loss)
-        return float(reconstruction.detach()), float(kl.detach()), float(regression.detach())
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
