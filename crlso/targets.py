@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-from crlso.errors import UnknownNameError
+from crlso.errors import UnknownNameError, UserError
 from crlso.protocols import FloatArray
 
-TargetKind = Literal["rank", "raw"]
+TargetKind = Literal["rank", "raw", "logit"]
+
+CLIP: Final = 0.1
+"""Per cent that an accuracy is kept away from 0 and 100, where its logit is not finite."""
 
 
 def rank_loss(values: FloatArray) -> FloatArray:
@@ -31,6 +34,23 @@ def raw_loss(values: FloatArray) -> FloatArray:
     return 1.0 - values / 100.0
 
 
+def logit_loss(values: FloatArray) -> FloatArray:
+    """Minus the logit of an accuracy in per cent: ``[n]`` -> ``[n]``.
+
+    What halves the error counts alike at 80 and at 98 per cent; accuracies are kept 0.1 away from 0 and 100.
+
+    Raises:
+        UserError: A value is no accuracy in per cent.
+    """
+    if len(values) and not (values.min() >= 0 and values.max() <= 100):
+        wrong = values.min() if values.min() < 0 else values.max()
+        raise UserError(
+            f"target=logit takes accuracies in per cent, got {wrong:g}; target=rank takes any value"
+        )
+    scores: FloatArray = -special.logit(np.clip(values, CLIP, 100 - CLIP) / 100)
+    return scores
+
+
 def check_target(name: str) -> TargetKind:
     """The name of a kind of target, as its type.
 
@@ -45,5 +65,32 @@ def check_target(name: str) -> TargetKind:
 
 
 def losses(values: FloatArray, kind: TargetKind) -> FloatArray:
-    """Targets of the named kind for values to be maximised."""
-    return rank_loss(values) if kind == "rank" else raw_loss(values)
+    """Targets of the named kind for values to be maximised: ``[n]`` -> ``[n]``.
+
+    Raises:
+        UserError: The kind does not take these values.
+    """
+    match kind:
+        case "rank":
+            return rank_loss(values)
+        case "raw":
+            return raw_loss(values)
+        case "logit":
+            return logit_loss(values)
+
+
+def centred_losses(values: FloatArray, kind: TargetKind) -> FloatArray:
+    """The same around zero, as models without a constant need them: ``[n]`` -> ``[n]``.
+
+    Ranks are as they are; others get mean 0 and deviation 1 (0 where all values are equal).
+
+    Raises:
+        UserError: The kind does not take these values.
+    """
+    targets = losses(values, kind)
+    if kind == "rank" or not len(targets):
+        return targets
+    centred: FloatArray = targets - targets.mean()
+    deviation = float(centred.std())
+    # Equal values leave rounding alone, which is not to be blown up.
+    return centred / deviation if deviation > 1e-12 else np.zeros(len(targets))

@@ -42,7 +42,7 @@ def train(
     ] = None,
     labels: Annotated[int, typer.Option("--labels", help="Random architectures that are labelled.")] = 1000,
     target: Annotated[
-        str, typer.Option("--target", help="What the heads predict: rank, or raw (1 - accuracy).")
+        str, typer.Option("--target", help="What the heads predict: rank, raw (1 - accuracy) or logit.")
     ] = "rank",
     steps: Annotated[int, typer.Option("--steps", help="Optimiser steps.")] = 2000,
     beta: Annotated[float, typer.Option("--beta", help="Weight of the KL divergence.")] = 0.002,

@@ -1,13 +1,12 @@
-"""Descent of convex heads inside the latent region that the data covers."""
+"""Descent of heads inside the latent region that the data covers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from crlso.latent.icnn import ConvexHeads
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Descent:
 
 
 def descend(
-    heads: ConvexHeads,
+    heads: Callable[[Tensor], Tensor],
     starts: Tensor,
     region: TrustRegion,
     *,
@@ -89,7 +88,7 @@ def descend(
     sign lost, a hundredth of the noise beside it in length, and is never checked.
 
     Args:
-        heads: K convex heads.
+        heads: K functions, ``[K, n, k]`` -> ``[K, n]`` with gradients; convex ones have one minimum to reach.
         starts: ``[K, n, k]``; starts outside the region are projected first.
         region: Where the heads may be believed.
         neighbour_distance: Typical latent distance between architectures one edit apart.

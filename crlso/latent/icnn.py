@@ -1,8 +1,9 @@
-"""Input-convex networks: functions of a latent point that are convex whatever their parameters are."""
+"""Input-convex networks, convex whatever their parameters are, and the same without the constraint."""
 
 from __future__ import annotations
 
 import math
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class ConvexHeads(nn.Module):
         """A copy of one head, as an ensemble of one."""
         rank = 0 if self.quadratic is None else self.quadratic.shape[-1]
         layers, (_, latent_dim, width) = len(self.skips), self.skips[0].shape
-        single = ConvexHeads(1, latent_dim, width=width, layers=layers, rank=rank)
+        single = type(self)(1, latent_dim, width=width, layers=layers, rank=rank)
         single.to(self.linear.dtype)
         single.load_state_dict({name: value[index : index + 1] for name, value in self.state_dict().items()})
         return single
@@ -80,6 +81,10 @@ class ConvexHeads(nn.Module):
     def positive(theta: Tensor) -> Tensor:
         """Elementwise positive ``[K, fan_in, fan_out]``, scaled so that sums do not grow with fan_in."""
         return nn.functional.softplus(theta) / theta.shape[-2]
+
+    def curvature(self, squares: Tensor) -> Tensor:
+        """What the squares ``[K, n, rank]`` of the quadratic term add up to: ``[K, n]``."""
+        return squares.sum(-1)
 
     def forward(self, z: Tensor) -> Tensor:
         """Values of all heads."""
@@ -94,5 +99,46 @@ class ConvexHeads(nn.Module):
         )
         value = value[..., 0]
         if self.quadratic is not None:
-            value = value + 0.5 * torch.bmm(points, self.quadratic).square().sum(-1)
+            value = value + 0.5 * self.curvature(torch.bmm(points, self.quadratic).square())
         return value
+
+
+@final
+class FreeHeads(ConvexHeads):
+    """The same networks without the constraint: a control that differs in nothing else.
+
+    Weights between hidden units, and to the output, may be negative, and so may what each square of the
+    quadratic term counts: 1 and -1 in turn at the start, then learned. What both classes draw at the start
+    is equal for equal generators. Convex heads are among these functions.
+
+    Args:
+        heads: As in :class:`ConvexHeads`, and so all others.
+        latent_dim: Dimension of the input.
+        width: Units of a hidden layer.
+        layers: Hidden layers, 1 or more.
+        rank: Squares of the quadratic term.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        latent_dim: int,
+        *,
+        width: int,
+        layers: int,
+        rank: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(heads, latent_dim, width=width, layers=layers, rank=rank, generator=generator)
+        signs = 1.0 - 2.0 * (torch.arange(rank) % 2)
+        self.signs = nn.Parameter(signs.repeat(heads, 1, 1)) if rank else None
+
+    @staticmethod
+    def positive(theta: Tensor) -> Tensor:
+        """Not positive here: normal weights of variance 1 / fan_in at the start."""
+        free: Tensor = theta / theta.shape[-2] ** 0.5
+        return free
+
+    def curvature(self, squares: Tensor) -> Tensor:
+        """The squares, each with its own sign and weight."""
+        return squares.sum(-1) if self.signs is None else (self.signs * squares).sum(-1)

@@ -1,4 +1,4 @@
-"""The latent model: graph encoder, code decoder and convex heads over one space."""
+"""The latent model: graph encoder, code decoder and heads over one space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crlso.errors import UserError
 from crlso.latent.decoder import CodeDecoder, beam, most_likely
 from crlso.latent.encoder import GraphEncoder
-from crlso.latent.icnn import ConvexHeads
+from crlso.latent.icnn import ConvexHeads, FreeHeads
 from crlso.protocols import Codes, SearchSpace
 from crlso.spaces.neighbourhoods import Coordinates
 
@@ -23,10 +23,11 @@ class ModelSettings:
         latent_dim: Dimension of the latent space.
         width: Width of the encoder's node states and of the decoder.
         layers: Rounds of messages in the encoder.
-        heads: Convex heads in the ensemble.
+        heads: Heads in the ensemble.
         head_width: Units of a head's hidden layer.
         head_layers: Hidden layers of a head.
         head_rank: Rank of a head's quadratic term.
+        convex: Whether heads are input-convex; else the same networks without the constraint.
     """
 
     latent_dim: int = 24
@@ -36,6 +37,7 @@ class ModelSettings:
     head_width: int = 32
     head_layers: int = 2
     head_rank: int = 8
+    convex: bool = True
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "layers", "heads", "head_width", "head_layers"):
@@ -98,7 +100,9 @@ class LatentModel(nn.Module):
             self.decoder = CodeDecoder(
                 space.cardinalities, latent_dim=settings.latent_dim, width=settings.width * 2
             )
-            self.heads = ConvexHeads(
+            kind = ConvexHeads if settings.convex else FreeHeads
+            # Last of all: encoder and decoder do not depend on the kind.
+            self.heads = kind(
                 settings.heads,
                 settings.latent_dim,
                 width=settings.head_width,

@@ -19,21 +19,43 @@ BISECTIONS: Final = 200
 
 @dataclass(frozen=True)
 class Quadratics:
-    """S functions ``f(z) = z' Q z + a' z`` of latent points, in float64.
+    """S functions ``f(z) = z' Q z + a' z + b`` of latent points, in float64.
 
     Attributes:
         matrices: ``[S, k, k]`` symmetric Q.
         linear: ``[S, k]`` a.
+        constants: ``[S]`` b; ``None``: 0.
     """
 
     matrices: Tensor
     linear: Tensor
+    constants: Tensor | None = None
 
     def __call__(self, z: Tensor) -> Tensor:
         """Values ``[S, n]`` at ``[n, k]`` points, or at ``[S, n, k]``, each function's own."""
         points = z.double().expand(len(self.linear), *z.shape[-2:])
         curved = (torch.bmm(points, self.matrices) * points).sum(-1)
-        return curved + torch.bmm(points, self.linear[..., None])[..., 0]
+        values = curved + torch.bmm(points, self.linear[..., None])[..., 0]
+        return values if self.constants is None else values + self.constants[:, None]
+
+    def negated(self) -> Quadratics:
+        """``-f``; its minima are the maxima of f."""
+        constants = None if self.constants is None else -self.constants
+        return Quadratics(-self.matrices, -self.linear, constants)
+
+    def companion(self, region: TrustRegion) -> Quadratics:
+        """``f(z) + m (|z - c|^2 - R^2)`` with the multipliers m of :meth:`minima`.
+
+        Convex (up to rounding), on the sphere of radius R around c equal to f, in the ball nowhere above it,
+        and with the same minimum there. Where f is convex and has its minimum in the ball, m is 0.
+        """
+        multipliers, centre = self.minima(region).multipliers, region.centre.double()
+        shift = multipliers * (centre @ centre - region.radius**2)
+        return Quadratics(
+            self.matrices + multipliers[:, None, None] * torch.eye(len(centre), dtype=torch.float64),
+            self.linear - 2 * multipliers[:, None] * centre,
+            shift if self.constants is None else self.constants + shift,
+        )
 
     def minima(self, region: TrustRegion) -> Minima:
         """The least value of each function in a ball, whether or not the function is convex.

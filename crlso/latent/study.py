@@ -30,7 +30,7 @@ class StudySettings:
 
     Attributes:
         labels: Training architectures whose performance the heads are fitted to, drawn at random; 0: none.
-        target: ``rank`` or ``raw`` (:mod:`crlso.targets`).
+        target: ``rank``, ``raw`` or ``logit`` (:mod:`crlso.targets`).
         held_out: Share of the exact classes that is held out.
         sample: Architectures drawn from a space that has more codes than this; smaller spaces are used whole.
         seed: Of the split, the labels, the parameters and the batches.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import UserError
@@ -150,10 +151,7 @@ class Trainer:
         """
         history: list[tuple[float, float, float]] = []
         for step in range(steps):
-            progress = (step + 1) / steps
-            rate = min(progress / 0.05, 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * progress))))
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate * rate
+            self._set_rate((step + 1) / steps)
             history.append(self.step(labels))
             if advance is not None:
                 advance(step + 1, f"reconstruction {history[-1][0]:.3f} nats")
@@ -168,10 +166,7 @@ class Trainer:
         codes = self.unlabelled(settings.batch, self.rng)
         chosen = np.zeros(0, dtype=np.int64)
         if labels is not None and len(labels.codes):
-            count = len(labels.codes)
-            chosen = np.arange(count)
-            if count > settings.labelled_batch:
-                chosen = self.rng.choice(count, settings.labelled_batch, replace=False)
+            chosen = self._chosen(len(labels.codes))
             codes = np.concatenate([labels.codes[chosen], codes])
         mean, log_variance = model.posterior(codes)
         deviation = torch.exp(0.5 * log_variance)
@@ -190,16 +185,59 @@ class Trainer:
             points = mean[: len(chosen)]
             if settings.noise:
                 points = points + settings.noise * (deviation * noise)[: len(chosen)]
-            predicted = model.heads(points)
-            target = torch.from_numpy(labels.losses[..., chosen]).float()
-            weight = torch.from_numpy(labels.weights[:, chosen]).float()
-            regression = (weight * (predicted - target).square()).sum(1).div(weight.sum(1)).mean()
+            regression = self._regression(points, labels, chosen)
             loss = loss + settings.performance * regression
+        self._update(loss)
+        return float(reconstruction.detach()), float(kl.detach()), float(regression.detach())
+
+    def fit_heads(self, steps: int, labels: Labels) -> float:
+        """Trains the heads alone, one learning rate cycle, at latent points that stay where they are.
+
+        Encoder and decoder are not touched; batches, noise and weights are those of :meth:`step`.
+
+        Returns:
+            The mean squared error over the last tenth of the steps; 0 without steps.
+        """
+        with torch.no_grad():
+            mean, log_variance = self.model.posterior(labels.codes)
+        deviation = torch.exp(0.5 * log_variance)
+        history: list[float] = []
+        for step in range(steps):
+            self._set_rate((step + 1) / steps)
+            chosen = self._chosen(len(labels.codes))
+            noise = torch.randn(len(chosen), mean.shape[1], generator=self.generator)
+            points = mean[chosen] + self.settings.noise * deviation[chosen] * noise
+            regression = self._regression(points, labels, chosen)
+            self._update(self.settings.performance * regression)
+            history.append(float(regression.detach()))
+        return float(np.mean(history[-max(1, steps // 10) :])) if history else 0.0
+
+    def _set_rate(self, progress: float) -> None:
+        """The learning rate at a share of a cycle: warmed up, then along a cosine."""
+        rate = min(progress / 0.05, 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * progress))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * rate
+
+    def _chosen(self, count: int) -> NDArray[np.int64]:
+        """Which of so many labels a step sees: all, or a random batch."""
+        if count > self.settings.labelled_batch:
+            return self.rng.choice(count, self.settings.labelled_batch, replace=False)
+        return np.arange(count)
+
+    def _regression(self, points: Tensor, labels: Labels, chosen: NDArray[np.int64]) -> Tensor:
+        """Weighted squared error of the heads at the latent points of chosen labels, mean over the heads."""
+        predicted = self.model.heads(points)
+        target = torch.from_numpy(labels.losses[..., chosen]).float()
+        weight = torch.from_numpy(labels.weights[:, chosen]).float()
+        error: Tensor = (weight * (predicted - target).square()).sum(1).div(weight.sum(1)).mean()
+        return error
+
+    def _update(self, loss: Tensor) -> None:
+        """One step of the optimiser; parameters that the loss does not depend on stay as they are."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
-        return float(reconstruction.detach()), float(kl.detach()), float(regression.detach())
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:

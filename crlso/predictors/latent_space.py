@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crlso.latent.icnn import ConvexHeads
+from crlso.latent.icnn import FreeHeads
 from crlso.latent.model import LatentModel
 from crlso.latent.predictor import Epochs, GraphPredictor
 from crlso.latent.quadratics import QuadraticPosterior
@@ -85,21 +85,6 @@ class LatentPosterior:
         with threads():
             latents: Tensor = self._latents.model.encode(self._latents.representatives(codes))
         return latents
-
-
-@final
-class FreeHeads(ConvexHeads):
-    """The same networks as :class:`~crlso.latent.icnn.ConvexHeads` without the constraint: a control.
-
-    Weights between hidden units, and to the output, may be negative. Nothing else differs: the linear and
-    the quadratic term stay.
-    """
-
-    @staticmethod
-    def positive(theta: Tensor) -> Tensor:
-        """Not positive here: normal weights of variance 1 / fan_in at the start."""
-        free: Tensor = theta / theta.shape[-2] ** 0.5
-        return free
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, final
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crlso.errors import UserError
+from crlso.latent.certificate import certify
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior, Quadratics
 from crlso.latent.training import Labels, Trainer, TrainingSettings
-from crlso.protocols import Code, Codes, FloatArray, Goal, Keys, SearchSpace
+from crlso.protocols import Codes, FloatArray, Goal, Keys, SearchSpace
 from crlso.search.observations import Observations, Representatives
 from crlso.search.rounds import Rounds
 from crlso.spaces.neighbourhoods import Coordinates, WeisfeilerLehman
-from crlso.targets import TargetKind, losses
+from crlso.targets import TargetKind, centred_losses
 from crlso.threads import threads
 
 LABELLED_BATCH = 256
@@ -41,12 +42,15 @@ FEW_CODES: Final = 4
 GOLDEN: Final = 5**0.5 / 2 - 0.5
 """Golden ratio, less 1."""
 
-HeadKind = Literal["quadratic", "linear", "icnn"]
+HeadKind = Literal["quadratic", "linear", "convex", "icnn", "network"]
 
 SHARES: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
-    {"quadratic": (0.0, 0.3, 1.0), "linear": (0.0,)}
+    {"quadratic": (0.0, 0.3, 1.0), "linear": (0.0,), "convex": (0.0, 0.3, 1.0)}
 )
-"""Weights of quadratic functions that are tried."""
+"""Heads with an exact posterior, and weights of quadratic functions that are tried."""
+
+NETWORKS: Final = ("icnn", "network")
+"""Heads that learn by gradient steps."""
 
 NOISES: Final = (1e-3, 1e-2, 5e-2)
 """Variances of the noise that are tried, as multiples of the kernel's."""
@@ -64,20 +68,25 @@ class CRLSOSettings:
 
     Attributes:
         head: What is fitted to the performance: ``quadratic`` or ``linear`` functions of latent points with
-            an exact posterior, or an ensemble of input-convex networks (``icnn``).
+            an exact posterior, ``convex`` companions of such quadratic ones (descended and ranked by instead
+            of them), or an ensemble of input-convex networks (``icnn``) or of the same ones without the
+            constraint (``network``).
         initial: Random architectures before the first model.
         round: Architectures proposed from one trained model.
         explore: How many of them are drawn at random instead, so that a region that all heads think badly of
             is looked at again.
         coldest: The least that a drawn function has of its distance from the mean function; 1 would be the
-            posterior's own draws (not with ``icnn``).
+            posterior's own draws (not with networks).
         hottest: The most of it. One function after the other lies elsewhere between the two.
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
-        round_steps: Steps in every round, encoder, decoder and input-convex heads together; 0: the latent
-            space stays as pre-trained (not with ``icnn``).
+        round_steps: Steps in every round, encoder, decoder and networks together; 0: the latent space stays
+            as pre-trained (not with networks). With the heads that are no networks, an ensemble of
+            input-convex networks takes the labels to the encoder and is used for nothing else.
+        joint: Whether encoder and decoder learn in these steps; off: the networks alone, on the latent space
+            as pre-trained.
         similarity: Weight of the similarity of neighbourhoods, see
             :class:`~crlso.latent.training.TrainingSettings`.
-        landmarks: Architectures, at most, by whose neighbourhoods latent points are placed; fewer of them where
+        landmarks: Architectures, at most, by whose neighbourhoods latent points are placed; fewer where
             graphs have many nodes.
         anchored: Whether latent points lie there from the start and the encoder's messages learn what is
             added; otherwise they have to learn all of it.
@@ -85,15 +94,23 @@ class CRLSOSettings:
         learning_rate: Of pre-training; a round uses the same.
         beta: Weight of the KL divergence.
         performance: Weight of the regression of the performance.
-        target: What the heads predict: ``rank`` (normal scores of the ranks) or ``raw`` (1 - accuracy).
-        heads: Input-convex heads; each is fitted to its own random weighting of the labels.
+        target: What the heads predict: ``rank`` (normal scores of the ranks), ``raw`` (1 - accuracy) or
+            ``logit`` (minus the logit of an accuracy in per cent; one objective without constraints); the
+            last two of mean 0 and deviation 1.
+        heads: Networks; each is fitted to its own random weighting of the labels.
+        descent: ``on``: towards each function's minimum in the ball that holds the data; ``off``: no move,
+            architectures are decoded at the starts; ``ascent``: towards the maximum. Decoded architectures
+            are ranked alike.
+        decode: ``beam``: the likeliest codes at the minima and, but for networks, on the lines from starts to
+            minima; ``line``: one code at each point of these lines, for networks too; ``nearest``: one code
+            at each minimum.
         starts: Points each head's descent starts from; half of them the best evaluated, half random ones.
-        descent_steps: Steps of each descent.
+        descent_steps: Steps of each network's descent.
         quantile: Share of the data that the trust region holds.
-        beam: Codes decoded from each end point.
+        beam: Codes decoded from each point, with ``decode=beam``.
         candidates: Decoded architectures of a round that are encoded again and compared, the likeliest ones.
-        edits: Neighbours in the space, at most, of each drawn function's best decoded architecture that are
-            compared too (not with ``icnn``).
+        edits: Neighbours in the space, at most, of each function's best decoded architecture that are
+            compared too.
         latent_dim: Dimension of the latent space.
         width: Width of the encoder.
         layers: Rounds of messages in the encoder.
@@ -113,6 +130,7 @@ class CRLSOSettings:
     hottest: float = 0.7
     pretrain_steps: int = 400
     round_steps: int = 0
+    joint: bool = True
     similarity: float = 100.0
     landmarks: int = 20_000
     anchored: bool = True
@@ -121,6 +139,8 @@ class CRLSOSettings:
     beta: float = 0.0005
     performance: float = 3.0
     target: TargetKind = "rank"
+    descent: Literal["on", "off", "ascent"] = "on"
+    decode: Literal["beam", "nearest", "line"] = "beam"
     heads: int = 8
     starts: int = 16
     descent_steps: int = 40
@@ -160,8 +180,12 @@ class CRLSOSettings:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.coldest <= self.hottest:
             raise UserError(f"coldest must lie between 0 and hottest ({self.hottest}), got {self.coldest}")
-        if self.head == "icnn" and not self.round_steps:
-            raise UserError("head=icnn learns in every round: round_steps must be 1 or more, got 0")
+        if self.head in NETWORKS and not self.round_steps:
+            raise UserError(f"head={self.head} learns in every round: round_steps must be 1 or more, got 0")
+        if self.head not in NETWORKS and self.round_steps and not self.joint:
+            raise UserError(
+                f"joint=off leaves head={self.head} nothing to learn in a round; set round_steps=0"
+            )
         if not 0 < self.quantile <= 1:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")
 
@@ -196,6 +220,7 @@ def latent_model(
         head_width=settings.head_width,
         head_layers=settings.head_layers,
         head_rank=settings.head_rank,
+        convex=settings.head != "network",
     )
     return LatentModel(space, sizes, seed=seed, anchor=wanted if settings.anchored else None)
 
@@ -241,11 +266,17 @@ class CRLSO:
     3. Each one's minimum in the ball that holds the data is exact: there it is the minimum of a convex
        function that is nowhere above it (:meth:`~crlso.latent.quadratics.Quadratics.minima`).
     4. Architectures are decoded at these minima and on the lines to them (most likely codes first) and
-       re-encoded; each function proposes its best unasked one: Thompson sampling.
+       re-encoded, and so are neighbours of the best one; each function proposes its best unasked one:
+       Thompson sampling.
 
     With ``head="icnn"`` labels re-train encoder, decoder and an ensemble of input-convex networks in every
     round instead; each sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981) and
     its own noise on their targets, and is descended step by step (:func:`crlso.latent.descent.descend`).
+
+    What the parts are worth is told by leaving them out: ``head``, ``descent``, ``joint``, ``decode`` and
+    ``target`` (:class:`CRLSOSettings`). The curve ``certificate_gap`` has for each round how far the
+    predicted value of the best architecture, decoded or known, lies above a proven lower bound over the
+    ball, both of the mean function (not with ``head="network"``, which has no such bound).
 
     With several objectives each function of a round is one of the posterior of its own scalarisation
     (:class:`~crlso.search.observations.Observations`), with weights drawn uniformly.
@@ -260,6 +291,8 @@ class CRLSO:
         self.space = space
         self._goal = goal or Goal()
         self.settings = settings
+        if settings.target == "logit" and (self._goal.objectives > 1 or self._goal.constraints):
+            raise UserError("target=logit is for one objective without constraints; take target=rank")
         rng = np.random.default_rng([seed, 1])
         self._rounds = Rounds(space, rng=rng, initial=settings.initial, goal=self._goal)
         self._representatives = Representatives(space)
@@ -282,13 +315,15 @@ class CRLSO:
             values: ``[n]``, larger is better; failed ones (NaN) count like the worst of the others.
 
         Raises:
-            UserError: The heads are input-convex networks, which have no posterior to begin with.
+            UserError: The heads are networks, which have no posterior to begin with.
         """
-        if self.settings.head == "icnn":
-            raise UserError("head=icnn takes no warm start; heads that do: quadratic, linear")
+        if self.settings.head in NETWORKS:
+            raise UserError(
+                f"head={self.settings.head} takes no warm start; heads that do: {', '.join(SHARES)}"
+            )
         seen = Observations(self.space)
         seen.add(codes, values[:, None])
-        self._source = self._representatives(codes), losses(seen.values(), self.settings.target)
+        self._source = self._representatives(codes), centred_losses(seen.values(), self.settings.target)
         self._rounds.initial = 0
 
     @threads()
@@ -304,10 +339,14 @@ class CRLSO:
         seen = self._rounds.seen
         weights = self._rounds.rng.exponential(size=(self.settings.heads, len(seen)))
         objectives = self._weights(self.settings.heads)
-        targets = np.stack([losses(seen.values(shares), self.settings.target) for shares in objectives])
+        targets = np.stack([self._targets(shares) for shares in objectives])
         noise = self._rounds.rng.standard_normal((self.settings.heads, len(seen)))
         codes = self._representatives(self._rounds.seen.codes)
         return Labels(codes, targets + self.settings.label_noise * noise, weights)
+
+    def _targets(self, weights: FloatArray | None) -> FloatArray:
+        """``[n]``: what is fitted, smaller is better."""
+        return centred_losses(self._rounds.seen.values(weights), self.settings.target)
 
     def _propose(self) -> Codes:
         """One round: train, find minima, decode, pick; plus the random share."""
@@ -319,22 +358,30 @@ class CRLSO:
             self._pretrained = True
         if settings.round_steps and self._trained_on < len(seen):
             # Only new labels are worth a training: at the end of an exhausted space there are none.
-            curves = self._trainer.run(settings.round_steps, self._labels())
-            self._rounds.note(
-                reconstruction=curves.reconstruction[-1],
-                kl=curves.kl[-1],
-                performance=curves.performance[-1],
-            )
+            self._learn()
             self._trained_on = len(seen)
         known = self._model.encode(self._representatives(seen.codes))
         background = self._model.encode(self._representatives(self.space.sample(256, rng)))
         region = TrustRegion.of(torch.cat([background, known]), quantile=settings.quantile)
         chosen = (
-            self._descended(self._starts(known, background, None), region)
-            if settings.head == "icnn"
+            self._descended(known, background, region)
+            if settings.head in NETWORKS
             else self._sampled(known, background, region)
         )
         return self._rounds.filled(chosen, settings.round)
+
+    def _learn(self) -> None:
+        """What a round learns from the labels by gradient steps."""
+        settings, labels = self.settings, self._labels()
+        if not settings.joint:
+            self._rounds.note(performance=self._trainer.fit_heads(settings.round_steps, labels))
+            return
+        curves = self._trainer.run(settings.round_steps, labels)
+        self._rounds.note(
+            reconstruction=curves.reconstruction[-1],
+            kl=curves.kl[-1],
+            performance=curves.performance[-1],
+        )
 
     def _starts(self, known: Tensor, background: Tensor, weights: FloatArray | None) -> Tensor:
         """Where descents and lines begin: half of them the best evaluated, the others random ones."""
@@ -360,31 +407,52 @@ class CRLSO:
         drawn, points, posteriors = [], [], []
         for weights, part in zip(objectives, parts, strict=True):
             posterior = self._posterior(known, weights)
-            functions = posterior.sample(part, self._rounds.rng)
-            minima = functions.minima(region).points.float()
-            starts = self._starts(known, background, weights)
-            lines = [starts + share * (end - starts) for end in minima for share in LINE]
+            functions = self._surrogate(posterior.sample(part, self._rounds.rng), region)
             drawn.append(functions)
-            points += [minima, *lines]
+            points += self._ways(functions, self._starts(known, background, weights), region)
             posteriors.append(posterior)
-        decoded, keys = self._candidates(self._decoded(torch.cat(points)))
-        latents = self._model.encode(decoded)
-        best = [decoded[row] for row in self._pick(_predicted(drawn, latents), keys)] if len(decoded) else []
-        edited, edited_keys = self._candidates(self._edited(best), known=keys)
-        candidates, keys = np.concatenate([decoded, edited]), np.concatenate([keys, edited_keys])
-        latents = torch.cat([latents, self._model.encode(edited)])
+        found = self._improved(torch.cat(points), lambda latents: _predicted(drawn, latents))
         # No architecture in the ball is predicted to be better than the bound: how near is the best known?
-        everywhere = torch.cat([known, latents])
-        means = [posterior.mean() for posterior in posteriors]
+        everywhere = torch.cat([known, found.latents])
+        means = [self._surrogate(posterior.mean(), region) for posterior in posteriors]
         gaps = [float(mean(everywhere).min() - mean.minima(region).values[0]) for mean in means]
         shares = [posterior.fitted.choice.share for posterior in posteriors]
         self._rounds.note(certificate_gap=float(np.mean(gaps)), quadratic_share=float(np.mean(shares)))
-        if not len(candidates):
-            return candidates
-        return candidates[self._pick(_predicted(drawn, latents), keys)]
+        return found.codes[found.picked]
+
+    def _improved(self, points: Tensor, predict: Callable[[Tensor], FloatArray]) -> _Found:
+        """What is decoded at points, and what is near the best of it.
+
+        Args:
+            points: ``[n, k]``.
+            predict: ``[m, k]`` points -> ``[functions, m]``.
+        """
+        codes, keys = self._candidates(self._decoded(points))
+        latents = self._model.encode(codes)
+        picked = self._pick(predict(latents), keys)
+        if self.settings.edits and picked:
+            near, near_keys = self._candidates(self._edited(codes[picked]), known=keys)
+            codes, keys = np.concatenate([codes, near]), np.concatenate([keys, near_keys])
+            latents = torch.cat([latents, self._model.encode(near)])
+            picked = self._pick(predict(latents), keys)
+        return _Found(codes, latents, picked)
+
+    def _surrogate(self, functions: Quadratics, region: TrustRegion) -> Quadratics:
+        """The functions that are descended and ranked by."""
+        return functions.companion(region) if self.settings.head == "convex" else functions
+
+    def _ways(self, functions: Quadratics, starts: Tensor, region: TrustRegion) -> list[Tensor]:
+        """``[n, k]`` points each, where architectures are decoded: ends of functions, and lines to them."""
+        if self.settings.descent == "off":
+            return [starts]
+        aims = functions if self.settings.descent == "on" else functions.negated()
+        ends = aims.minima(region).points.float()
+        if self.settings.decode == "nearest":
+            return [ends]
+        return [ends, *(starts + share * (end - starts) for end in ends for share in LINE)]
 
     def _posterior(self, known: Tensor, weights: FloatArray | None = None) -> QuadraticPosterior:
-        targets = losses(self._rounds.seen.values(weights), self.settings.target)
+        targets = self._targets(weights)
         shares = SHARES[self.settings.head]
         if self._source is None:
             return QuadraticPosterior(known, targets, shares=shares, noises=NOISES)
@@ -396,31 +464,52 @@ class CRLSO:
             known, targets, shares=shares, noises=NOISES, similar=source.mean(), weights=WEIGHTS
         )
 
-    def _descended(self, starts: Tensor, region: TrustRegion) -> Codes:
-        """The best candidates of the ends of all heads' descents."""
-        settings, model = self.settings, self._model
+    def _descended(self, known: Tensor, background: Tensor, region: TrustRegion) -> Codes:
+        """The best candidates of the ends of all networks' descents."""
+        order = self._rounds.rng.permutation(self.settings.heads)
+        heads = self._model.heads
+        found = self._improved(
+            self._moved(self._starts(known, background, None), region),
+            lambda latents: heads(latents).detach().numpy()[order],
+        )
+        if self.settings.head == "icnn":
+            self._rounds.note(certificate_gap=self._gap(torch.cat([known, found.latents]), region))
+        return found.codes[found.picked]
+
+    def _moved(self, starts: Tensor, region: TrustRegion) -> Tensor:
+        """``[n, k]``: where architectures are decoded, the ends of all networks' ways from all starts."""
+        settings, heads = self.settings, self._model.heads
+        if settings.descent == "off":
+            return starts
         descent = descend(
-            model.heads,
+            heads if settings.descent == "on" else lambda z: -heads(z),
             starts.expand(settings.heads, -1, -1),
             region,
             neighbour_distance=self._neighbour_distance(),
             settings=DescentSettings(steps=settings.descent_steps),
         )
         self._rounds.note(accepted_steps=descent.accepted, descent_distance=descent.distance)
-        candidates, keys = self._candidates(self._decoded(descent.points.reshape(-1, settings.latent_dim)))
-        if not len(candidates):
-            return candidates
-        predicted = model.predict(candidates).numpy()
-        return candidates[self._pick(predicted[self._rounds.rng.permutation(settings.heads)], keys)]
+        ends = descent.points
+        if settings.decode == "line":
+            ends = torch.stack([starts + share * (ends - starts) for share in LINE])
+        return ends.reshape(-1, settings.latent_dim)
+
+    def _gap(self, latents: Tensor, region: TrustRegion) -> float:
+        """How far the best of ``[n, k]`` points is above a bound of the mean of the input-convex networks."""
+        heads = copy.deepcopy(self._model.heads).double()
+        points = latents.double()
+        predicted = heads(points).mean(0).detach()
+        best = int(predicted.argmin())
+        return float(predicted[best]) - certify(lambda z: heads(z).mean(0), region, points[best]).bound
 
     def _decoded(self, points: Tensor) -> Codes:
         """``[n, d]``: the likeliest code of every point, then the second one of every point, and so on."""
-        decoded = self._model.decode_beam(points, self.settings.beam)
+        decoded = self._model.decode_beam(points, self.settings.beam if self.settings.decode == "beam" else 1)
         return decoded.swapaxes(0, 1).reshape(-1, decoded.shape[-1])
 
-    def _edited(self, codes: Sequence[Code]) -> Codes:
+    def _edited(self, codes: Codes) -> Codes:
         """``[n, d]``: what is one edit away from some architectures, drawn at random where it is too many."""
-        found = [self._rounds.seen.codes[:0]]
+        found = [codes[:0]]
         for code in codes:
             near = self.space.neighbors(code)
             found.append(near[self._rounds.rng.permutation(len(near))[: self.settings.edits]])
@@ -486,7 +575,7 @@ class CRLSO:
         latents = self._model.encode(self._representatives(members))
         known = self._model.encode(self._representatives(self._rounds.seen.codes))
         flat, path = project_2d(latents, known)
-        if self.settings.head == "icnn":
+        if self.settings.head in NETWORKS:
             predicted = self._model.heads(latents).mean(0).detach()
         else:
             predicted = self._posterior(known).mean()(latents)[0]
@@ -497,6 +586,21 @@ class CRLSO:
             "trial_latent": path,
         }
         return arrays | self._rounds.diagnostics()
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Architectures that were not asked for yet.
+
+    Attributes:
+        codes: ``[n, d]``, of different classes.
+        latents: ``[n, k]``.
+        picked: Rows that the functions propose, one after the other.
+    """
+
+    codes: Codes
+    latents: Tensor
+    picked: list[int]
 
 
 def _first_of_each(codes: Codes) -> Codes:

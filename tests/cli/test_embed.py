@@ -235,7 +235,7 @@ TRAIN_MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
         "nasbench201, nats_size, toy64",
     ),
     "no such file": (("--space", "nope.yaml"), "nope.yaml"),
-    "unknown target": ((*TABLE, "--target", "nope"), "known: rank, raw"),
+    "unknown target": ((*TABLE, "--target", "nope"), "known: logit, rank, raw"),
     "labels negative": ((*TABLE, "--labels", -1), "labels must be 0 or more"),
     "steps negative": ((*TABLE, "--steps", -1), "steps"),
     "beta negative": ((*TABLE, "--beta", -1), "--beta must be a number of 0 or more, got -1.0"),

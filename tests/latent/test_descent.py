@@ -68,6 +68,21 @@ def test_minimum_of_a_linear_function_is_at_the_boundary() -> None:
     torch.testing.assert_close(result.points, expected[:, None].expand(-1, 4, -1), atol=1e-4, rtol=0)
 
 
+def test_the_negative_of_a_function_leads_to_its_maximum() -> None:
+    """Of a convex function it lies on the boundary: here the farthest point of the ball."""
+    roots = torch.eye(3, dtype=torch.float64)[None]
+    heads = quadratic_heads(roots, torch.zeros(1, 3, dtype=torch.float64))
+    centre = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    result = descend(
+        lambda z: -heads(z),
+        centre + 0.3 * normal(1, 4, 3),
+        TrustRegion(centre, 2.0),
+        neighbour_distance=0.2,
+        settings=DescentSettings(steps=400),
+    )
+    torch.testing.assert_close(result.values, torch.full_like(result.values, -4.5), atol=1e-3, rtol=0)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 1000),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from crlso.latent import ConvexHeads, ModelSettings, check_convexity
+from crlso.latent.icnn import FreeHeads
 from tests.latent.small import shake
 
 SIZES = [(layers, rank) for layers in (1, 2, 3, 4) for rank in (0, 8)]
@@ -162,3 +163,38 @@ def test_the_generator_decides_the_parameters() -> None:
     first, again, other = (make_heads(seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["skips.0"], other["skips.0"])
+
+
+def free_heads(layers: int, rank: int, *, width: int = 6, dim: int = 4) -> FreeHeads:
+    generator = torch.Generator().manual_seed(0)
+    return FreeHeads(2, dim, width=width, layers=layers, rank=rank, generator=generator).double()
+
+
+@pytest.mark.parametrize(("layers", "rank"), SIZES)
+def test_heads_without_the_constraint_are_not_convex(layers: int, rank: int) -> None:
+    """By the hidden weights alone (rank 0), and by the quadratic term alone."""
+    heads = free_heads(layers, rank)
+    assert not check_convexity(head(heads, 0), normal_points(4), pairs=2000).is_convex
+    if rank:
+        with torch.no_grad():
+            heads.out_theta.zero_()
+        assert not check_convexity(head(heads, 0), normal_points(4), pairs=2000).is_convex
+
+
+@pytest.mark.parametrize(("layers", "rank"), SIZES)
+def test_convex_heads_are_among_those_without_the_constraint(layers: int, rank: int) -> None:
+    convex, free = make_heads(2, 4, width=6, layers=layers, rank=rank), free_heads(layers, rank)
+    drawn = free.state_dict()
+    # The same draws at the start, and one number more for each square.
+    assert all(torch.equal(drawn[name], value) for name, value in convex.state_dict().items())
+    assert set(drawn) - set(convex.state_dict()) == ({"signs"} if rank else set())
+    if rank:
+        assert drawn["signs"].tolist() == [[[1.0, -1.0] * (rank // 2)]] * 2
+    with torch.no_grad():
+        for theta in [*free.thetas, free.out_theta]:
+            theta.copy_(ConvexHeads.positive(theta) * 6**0.5)
+        if free.signs is not None:
+            free.signs.fill_(1.0)
+    z = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(free(z), convex(z))
+    torch.testing.assert_close(free.head(1)(z)[0], free(z)[1])

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from crlso.errors import UserError
-from crlso.latent import LatentModel, ModelSettings
+from crlso.latent import ConvexHeads, LatentModel, ModelSettings
+from crlso.latent.icnn import FreeHeads
 from tests.latent.small import SMALL, small_model, thin_spaces
 
 SPACES = thin_spaces()
@@ -71,7 +72,22 @@ def test_settings_are_the_sizes() -> None:
     assert flat.heads.quadratic is None
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ModelSettings)])
+@pytest.mark.parametrize(
+    "name", [field.name for field in dataclasses.fields(ModelSettings) if field.type == "int"]
+)
 def test_wrong_sizes_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=rf"{name} must be \d or more, got -1"):
         ModelSettings(**{name: -1})
+
+
+def test_encoder_and_decoder_do_not_depend_on_the_kind_of_heads() -> None:
+    settings = ModelSettings(latent_dim=3, width=5, heads=2)
+    convex = LatentModel(SPACES["nasbench201"], settings, seed=0)
+    free = LatentModel(SPACES["nasbench201"], dataclasses.replace(settings, convex=False), seed=0)
+    assert type(convex.heads) is ConvexHeads
+    assert type(free.heads) is FreeHeads
+    for part in ("encoder", "decoder"):
+        weights = getattr(convex, part).state_dict()
+        assert all(
+            torch.equal(weights[name], value) for name, value in getattr(free, part).state_dict().items()
+        )

@@ -284,3 +284,38 @@ def test_trains_without_unlabelled_architectures() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         TrainingSettings(**wrong)
+
+
+def test_heads_alone_learn_where_the_latent_space_stays() -> None:
+    space = SPACES["nasbench201"]
+    codes = np.unique(space.sample(40, np.random.default_rng(0)), axis=0)
+    truth = (codes - 2.0) @ np.arange(1, 7) / 10
+    labels = Labels(codes, truth, np.ones((HEADS, len(codes))))
+    settings = TrainingSettings(batch=16, labelled_batch=30, learning_rate=1e-2, noise=0.0)
+    trainer = make_trainer("nasbench201", settings=settings)
+    trainer.run(100, None)
+    latents, before = trainer.model.encode(codes), weights_of(trainer.model)
+    first = trainer.fit_heads(1, labels)
+    last = trainer.fit_heads(150, labels)
+    assert last < 0.5 * first
+    after = weights_of(trainer.model)
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) != name.startswith("heads."), name
+    assert torch.equal(trainer.model.encode(codes), latents)
+    # What it says is the error that was left.
+    error = (trainer.model.predict(codes).numpy() - truth) ** 2
+    assert error.mean() == pytest.approx(last, rel=0.3)
+    assert trainer.fit_heads(0, labels) == 0.0
+
+
+def test_heads_alone_are_trained_as_they_are_with_the_rest() -> None:
+    """One step of either kind from the same state changes the heads alike, where nothing else can differ."""
+    labels = some_labels()
+    settings = TrainingSettings(batch=0, noise=0.0, clip=1e9)
+    alone, together = (make_trainer(settings=settings) for _ in range(2))
+    alone.fit_heads(1, labels)
+    together.run(1, labels)
+    theirs = weights_of(together.model)
+    for name, value in weights_of(alone.model).items():
+        if name.startswith("heads."):
+            torch.testing.assert_close(value, theirs[name], rtol=1e-5, atol=1e-7)

@@ -12,12 +12,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 from sklearn.linear_model import Ridge as Reference
 
-from crlso.latent.convexity import check_convexity
-from crlso.latent.icnn import ConvexHeads
 from crlso.predictors.agreement import agreement
 from crlso.predictors.closed_form import GaussianProcess, Ridge
 from crlso.predictors.latent_space import (
-    FreeHeads,
     GraphNetwork,
     JointHeads,
     LatentPosterior,
@@ -154,13 +151,3 @@ def test_better_ones_have_higher_scores_whatever_was_fitted_before(
     assert torch.equal(latents.model.encode(others), before)
     # Identical networks have one prediction.
     np.testing.assert_allclose(predictor.fit(codes, values)(space.canonical(others)), predicted, atol=1e-5)
-
-
-def test_heads_without_the_constraint_are_not_convex() -> None:
-    def points(n: int, generator: torch.Generator) -> torch.Tensor:
-        return torch.randn(n, 6, generator=generator, dtype=torch.float64)
-
-    for kind, convex in ((ConvexHeads, True), (FreeHeads, False)):
-        heads = kind(1, 6, width=8, layers=2, rank=0, generator=torch.Generator().manual_seed(0)).double()
-        report = check_convexity(lambda z, heads=heads: heads(z)[0], points, pairs=2000)  # type: ignore[misc]
-        assert report.is_convex is convex

@@ -77,6 +77,24 @@ class TestContract(SearchMethodContract):
         return make
 
 
+ARMS: tuple[Mapping[str, Any], ...] = (
+    {"head": "icnn", "decode": "line"},
+    {"head": "network", "joint": False, "descent": "ascent", "decode": "nearest"},
+)
+"""Settings of ``crlso`` that are there to tell what its parts are worth."""
+
+
+class TestArms(SearchMethodContract):
+    evaluations = 22
+
+    @pytest.fixture(params=ARMS, ids=str)
+    def build(self, request: pytest.FixtureRequest) -> Build:
+        def make(space: SearchSpace, seed: int) -> SearchMethod:
+            return make_method("crlso", space, seed=seed, settings={**SETTINGS["crlso"], **request.param})
+
+        return make
+
+
 class TestSeveralObjectives(SeveralObjectivesContract):
     @pytest.fixture(params=[name for name, entry in METHODS.items() if entry.objectives == "several"])
     def build_for(self, request: pytest.FixtureRequest) -> BuildFor:
