@@ -37,7 +37,7 @@ def make_predictors(space: SearchSpace, *, seed: int) -> dict[str, Predictor]:
         space: The space of the codes.
         seed: Of everything that is drawn.
     """
-    latents = PretrainedSpace(space, seed=seed, settings=CRLSOSettings())
+    latents = PretrainedSpace(space, seed=seed, settings=CRLSOSettings(anchored=False))
     return {
         "latent-quadratic": LatentPosterior(latents, head="quadratic"),
         "latent-linear": LatentPosterior(latents, head="linear"),
