@@ -16,7 +16,9 @@ from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.training import Labels, Trainer
 from crlso.predictors.protocol import Prediction
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.crlso import NOISES, SHARES, CRLSOSettings, latent_model, latent_points, latent_trainer
+from crlso.search.crlso import NOISES
+from crlso.search.crlso_latent import latent_model, latent_points, latent_trainer
+from crlso.search.crlso_settings import SHARES, CRLSOSettings
 from crlso.search.observations import Representatives
 from crlso.targets import rank_loss
 from crlso.threads import threads

@@ -10,7 +10,7 @@ from crlso.predictors.closed_form import GaussianProcess, Ridge
 from crlso.predictors.latent_space import GraphNetwork, JointHeads, LatentPosterior, PretrainedSpace
 from crlso.predictors.protocol import Predictor
 from crlso.protocols import SearchSpace
-from crlso.search.crlso import CRLSOSettings
+from crlso.search.crlso_settings import CRLSOSettings
 from crlso.search.ridge import RidgeSettings
 
 PREDICTORS: Final[Mapping[str, str]] = MappingProxyType(
