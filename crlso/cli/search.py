@@ -14,7 +14,7 @@ import typer
 from crlso.cli.common import JsonOption, key_values, print_json, quoted, user_errors, whole_number
 from crlso.errors import UserError
 from crlso.protocols import Rule
-from crlso.search import METHODS
+from crlso.search import METHODS, WARM_LIST
 
 if TYPE_CHECKING:
     from crlso.runs import SearchResult
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MOST_SEEDS = 100_000
 
 METHOD_LIST = "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
-WARM_LIST = ", ".join(name for name, entry in METHODS.items() if entry.warm)
 
 BenchOption = Annotated[
     str,

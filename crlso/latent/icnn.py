@@ -1,30 +1,25 @@
-"""Input-convex networks, convex whatever their parameters are, and the same without the constraint."""
+"""Ensembles of networks over a latent space: input-convex ones, and the same without the constraint."""
 
 from __future__ import annotations
 
 import math
-from typing import final
+from abc import ABC, abstractmethod
+from typing import Self, final
 
 import torch
 from torch import Tensor, nn
 
 
-class ConvexHeads(nn.Module):
-    r"""An ensemble of input-convex networks (Amos et al. 2017) with a quadratic term, evaluated together.
+class Heads(nn.Module, ABC):
+    r"""An ensemble of networks that are evaluated together.
 
     Each head computes, for a latent point z,
 
     ``h_1 = s(A_0 z + b_0)``, ``h_{l+1} = s(P_l h_l + A_l z + b_l)``,
-    ``f(z) = p^T h_L + a^T z + c + |Q z|^2 / 2``
+    ``f(z) = p^T h_L + a^T z + c + sum_r g_r (Q z)_r^2 / 2``
 
-    with s = ELU, which is convex and increasing, and ``P_l, p = softplus(theta) / fan_in`` elementwise
-    positive. So f is convex in z at all times: at initialisation, after every step, after loading. (The
-    CR-LSO release clamps weights after each optimiser step instead, so its first pass is not convex and half
-    of each positive matrix stays at exactly zero.)
-
-    Positive matrices add up their inputs' means, which would swamp what the units differ in; the biases start
-    at minus that sum, the idea of Hoedt and Klambauer (2023) in its simplest form. The quadratic term gives
-    curvature, hence an interior minimum, from the first step on.
+    with s = ELU. What P_l and p may be, and the factors g of the squares, is the subclass's to say. What is
+    drawn at the start is equal for equal generators.
 
     Args:
         heads: Number K of networks.
@@ -32,6 +27,7 @@ class ConvexHeads(nn.Module):
         width: Units of a hidden layer.
         layers: Hidden layers, 1 or more.
         rank: Rows of Q; 0 leaves the quadratic term out.
+        generator: Draws the parameters; ``None``: torch's own.
 
     Shapes:
         ``[n, latent_dim]`` (all heads see the same points) or ``[K, n, latent_dim]`` -> ``[K, n]``.
@@ -67,8 +63,19 @@ class ConvexHeads(nn.Module):
         self.linear = normal(heads, latent_dim, 1, scale=0.1 * inward)
         self.constant = nn.Parameter(torch.full((heads, 1, 1), -0.13))
         self.quadratic = normal(heads, latent_dim, rank, scale=0.3 * inward) if rank else None
+        self.signs = self.factors(heads, rank) if rank else None
 
-    def head(self, index: int) -> ConvexHeads:
+    @staticmethod
+    @abstractmethod
+    def weights(theta: Tensor) -> Tensor:
+        """P_l or p ``[K, fan_in, fan_out]`` of a parameter of this shape."""
+
+    @staticmethod
+    @abstractmethod
+    def factors(heads: int, rank: int) -> nn.Parameter | None:
+        """G ``[K, 1, rank]`` at the start; ``None``: 1 at all times."""
+
+    def head(self, index: int) -> Self:
         """A copy of one head, as an ensemble of one."""
         rank = 0 if self.quadratic is None else self.quadratic.shape[-1]
         layers, (_, latent_dim, width) = len(self.skips), self.skips[0].shape
@@ -77,68 +84,65 @@ class ConvexHeads(nn.Module):
         single.load_state_dict({name: value[index : index + 1] for name, value in self.state_dict().items()})
         return single
 
-    @staticmethod
-    def positive(theta: Tensor) -> Tensor:
-        """Elementwise positive ``[K, fan_in, fan_out]``, scaled so that sums do not grow with fan_in."""
-        return nn.functional.softplus(theta) / theta.shape[-2]
-
-    def curvature(self, squares: Tensor) -> Tensor:
-        """What the squares ``[K, n, rank]`` of the quadratic term add up to: ``[K, n]``."""
-        return squares.sum(-1)
-
     def forward(self, z: Tensor) -> Tensor:
         """Values of all heads."""
         points = z.expand(self.heads, *z.shape[-2:]) if z.dim() == 2 else z
         hidden = nn.functional.elu(torch.baddbmm(self.biases[0], points, self.skips[0]))
         for theta, skip, bias in zip(self.thetas, list(self.skips)[1:], list(self.biases)[1:], strict=True):
             hidden = nn.functional.elu(
-                torch.baddbmm(torch.baddbmm(bias, points, skip), hidden, self.positive(theta))
+                torch.baddbmm(torch.baddbmm(bias, points, skip), hidden, self.weights(theta))
             )
         value = torch.baddbmm(
-            torch.baddbmm(self.constant, points, self.linear), hidden, self.positive(self.out_theta)
+            torch.baddbmm(self.constant, points, self.linear), hidden, self.weights(self.out_theta)
         )
         value = value[..., 0]
         if self.quadratic is not None:
-            value = value + 0.5 * self.curvature(torch.bmm(points, self.quadratic).square())
+            squares = torch.bmm(points, self.quadratic).square()
+            value = value + 0.5 * (squares if self.signs is None else self.signs * squares).sum(-1)
         return value
 
 
 @final
-class FreeHeads(ConvexHeads):
-    """The same networks without the constraint: a control that differs in nothing else.
+class ConvexHeads(Heads):
+    """Input-convex networks (Amos et al. 2017) with a quadratic term.
 
-    Weights between hidden units, and to the output, may be negative, and so may what each square of the
-    quadratic term counts: 1 and -1 in turn at the start, then learned. What both classes draw at the start
-    is equal for equal generators. Convex heads are among these functions.
+    ELU is convex and increasing, P_l and p are ``softplus(theta) / fan_in``, elementwise positive, and all
+    squares count 1. So f is convex in z at all times: at initialisation, after every step, after loading.
+    (The CR-LSO release clamps weights after each optimiser step instead, so its first pass is not convex and
+    half of each positive matrix stays at exactly zero.)
 
-    Args:
-        heads: As in :class:`ConvexHeads`, and so all others.
-        latent_dim: Dimension of the input.
-        width: Units of a hidden layer.
-        layers: Hidden layers, 1 or more.
-        rank: Squares of the quadratic term.
+    Positive matrices add up their inputs' means, which would swamp what the units differ in; the biases start
+    at minus that sum, the idea of Hoedt and Klambauer (2023) in its simplest form. The quadratic term gives
+    curvature, hence an interior minimum, from the first step on.
     """
 
-    def __init__(
-        self,
-        heads: int,
-        latent_dim: int,
-        *,
-        width: int,
-        layers: int,
-        rank: int,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(heads, latent_dim, width=width, layers=layers, rank=rank, generator=generator)
-        signs = 1.0 - 2.0 * (torch.arange(rank) % 2)
-        self.signs = nn.Parameter(signs.repeat(heads, 1, 1)) if rank else None
+    @staticmethod
+    def weights(theta: Tensor) -> Tensor:
+        """Elementwise positive, scaled so that sums do not grow with fan_in."""
+        return nn.functional.softplus(theta) / theta.shape[-2]
 
     @staticmethod
-    def positive(theta: Tensor) -> Tensor:
-        """Not positive here: normal weights of variance 1 / fan_in at the start."""
+    def factors(heads: int, rank: int) -> None:
+        """Squares only add up."""
+        del heads, rank
+
+
+@final
+class FreeHeads(Heads):
+    """The same networks without the constraint: a control that differs in nothing else.
+
+    P_l and p may be negative, and so may what each square of the quadratic term counts. Convex heads are
+    among these functions.
+    """
+
+    @staticmethod
+    def weights(theta: Tensor) -> Tensor:
+        """Normal, of variance 1 / fan_in at the start."""
         free: Tensor = theta / theta.shape[-2] ** 0.5
         return free
 
-    def curvature(self, squares: Tensor) -> Tensor:
-        """The squares, each with its own sign and weight."""
-        return squares.sum(-1) if self.signs is None else (self.signs * squares).sum(-1)
+    @staticmethod
+    def factors(heads: int, rank: int) -> nn.Parameter:
+        """1 and -1 in turn at the start, then learned."""
+        signs = 1.0 - 2.0 * (torch.arange(rank) % 2)
+        return nn.Parameter(signs.repeat(heads, 1, 1))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crlso.errors import UserError
 from crlso.latent.decoder import CodeDecoder, beam, most_likely
 from crlso.latent.encoder import GraphEncoder
-from crlso.latent.icnn import ConvexHeads, FreeHeads
+from crlso.latent.icnn import ConvexHeads, FreeHeads, Heads
 from crlso.protocols import Codes, SearchSpace
 from crlso.spaces.neighbourhoods import Coordinates
 
@@ -100,9 +100,9 @@ class LatentModel(nn.Module):
             self.decoder = CodeDecoder(
                 space.cardinalities, latent_dim=settings.latent_dim, width=settings.width * 2
             )
-            kind = ConvexHeads if settings.convex else FreeHeads
+            kind: type[Heads] = ConvexHeads if settings.convex else FreeHeads
             # Last of all: encoder and decoder do not depend on the kind.
-            self.heads = kind(
+            self.heads: Heads = kind(
                 settings.heads,
                 settings.latent_dim,
                 width=settings.head_width,

@@ -17,12 +17,12 @@ from crlso.runs.config import holds_same, write_config
 from crlso.runs.directory import SUMMARY, finished_summary, locked, write_json
 from crlso.runs.landmarks import Landmarks
 from crlso.runs.loop import run_plan
-from crlso.runs.plan import WARM, SearchPlan, resolve
+from crlso.runs.plan import SearchPlan, resolve
 from crlso.runs.progress import progress_bar
 from crlso.runs.regret import compare_summary
 from crlso.runs.warm_start import WarmStart, read_warm_start
 from crlso.runs.workers import run_tasks
-from crlso.search import parse_method
+from crlso.search import WARM_LIST, make_settings, parse_method, takes_warm_start
 
 
 @dataclass(frozen=True)
@@ -214,14 +214,13 @@ def _warm_starts(methods: Sequence[str], source: WarmStart | None) -> dict[str, 
     """What each method begins with.
 
     Raises:
-        UnknownNameError: There is no such method.
+        UnknownNameError: There is no such method or setting.
         UserError: There is something to begin with, and no method that can.
     """
-    able = {label for label in methods if parse_method(label)[0] in WARM}
+    named = {label: parse_method(label) for label in methods}
+    able = {label for label, (name, own) in named.items() if takes_warm_start(name, make_settings(name, own))}
     if source is not None and not able:
-        raise UserError(
-            f"no method of {', '.join(methods)} takes a warm start; methods that do: {', '.join(WARM)}"
-        )
+        raise UserError(f"no method of {', '.join(methods)} takes a warm start; methods that do: {WARM_LIST}")
     return {label: source if label in able else None for label in methods}
 
 

@@ -12,12 +12,10 @@ from crlso.protocols import Evaluator, Metric, Rule, SearchMethod, SearchSpace
 from crlso.runs.landmarks import Landmarks, find_landmarks
 from crlso.runs.objectives import Objectives, resolve_objectives
 from crlso.runs.warm_start import WarmStart
-from crlso.search import METHODS, make_settings, parse_method
+from crlso.search import METHODS, WARM_LIST, make_settings, parse_method, takes_warm_start
 
 FORMAT = 1
 RULES: Final[tuple[str, ...]] = get_args(Rule)
-WARM: Final = tuple(sorted(name for name, entry in METHODS.items() if entry.warm))
-"""Names of the methods that can begin with an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,10 @@ def resolve(
     if twice:
         raise UserError(f"setting {twice[0]!r} is given twice, in the method {method!r} and on its own")
     objectives = resolve_objectives(evaluator, [metric] if isinstance(metric, str) else metric, subject_to)
-    _check_method(name, objectives, warm=warm_start is not None)
+    complete = make_settings(name, {**own, **(settings or {})})
+    if warm_start is not None and not takes_warm_start(name, complete):
+        raise UserError(f"method {method} takes no warm start; methods that do: {WARM_LIST}")
+    _check_method(name, objectives)
     for wanted in report:
         if wanted not in evaluator.metrics:
             raise UnknownNameError(f"metric of {evaluator.name}", wanted, evaluator.metrics)
@@ -168,7 +169,7 @@ def resolve(
         evaluator=evaluator,
         label=method,
         method=name,
-        settings=make_settings(name, {**own, **(settings or {})}),
+        settings=complete,
         objectives=objectives,
         report=tuple(dict.fromkeys(report)),
         budget=budget,
@@ -180,10 +181,8 @@ def resolve(
     )
 
 
-def _check_method(name: str, objectives: Objectives, *, warm: bool) -> None:
-    """Refuses several objectives for a method that takes one, and a warm start for one that has none."""
-    if warm and name not in WARM:
-        raise UserError(f"method {name} takes no warm start; methods that do: {', '.join(WARM)}")
+def _check_method(name: str, objectives: Objectives) -> None:
+    """Refuses several objectives for a method that takes one."""
     if objectives.several and METHODS[name].objectives == "one":
         able = ", ".join(sorted(other for other, entry in METHODS.items() if entry.objectives == "several"))
         raise UserError(

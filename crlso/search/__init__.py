@@ -1,5 +1,21 @@
 """Ask/tell search methods, by name. Importing this package does not import torch."""
 
-from crlso.search.registry import METHODS, MethodEntry, make_method, make_settings, parse_method
+from crlso.search.registry import (
+    METHODS,
+    WARM_LIST,
+    MethodEntry,
+    make_method,
+    make_settings,
+    parse_method,
+    takes_warm_start,
+)
 
-__all__ = ["METHODS", "MethodEntry", "make_method", "make_settings", "parse_method"]
+__all__ = [
+    "METHODS",
+    "WARM_LIST",
+    "MethodEntry",
+    "make_method",
+    "make_settings",
+    "parse_method",
+    "takes_warm_start",
+]

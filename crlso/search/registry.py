@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -30,6 +30,7 @@ class MethodEntry:
             :class:`~crlso.protocols.Goal`; ``one``: it is told one value.
         warm: Whether it can begin with what another task says: it is a
             :class:`~crlso.protocols.WarmStarting`.
+        cold: Values of settings with which it can not nevertheless.
     """
 
     module: str
@@ -38,6 +39,12 @@ class MethodEntry:
     summary: str
     objectives: Literal["one", "several"] = "one"
     warm: bool = False
+    cold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def warm_text(self, name: str) -> str:
+        """The method's name, with the settings that take no warm start."""
+        but = " or ".join(f"{key}={value}" for key, values in self.cold.items() for value in values)
+        return f"{name} (not with {but})" if but else name
 
     def settings_class(self) -> type[Any]:
         """The dataclass of the method's settings."""
@@ -76,6 +83,7 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
             "convex latent search",
             objectives="several",
             warm=True,
+            cold={"head": ("icnn", "network")},
         ),
         "crlso-paper": MethodEntry(
             "crlso.search.crlso_paper",
@@ -121,6 +129,9 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
 )
 """All methods by name."""
 
+WARM_LIST: Final = ", ".join(entry.warm_text(name) for name, entry in METHODS.items() if entry.warm)
+"""The methods that can begin with an earlier run, for messages."""
+
 
 def parse_method(text: str) -> tuple[str, dict[str, str]]:
     """Splits ``name:key=value:key=value``.
@@ -154,6 +165,16 @@ def make_settings(name: str, settings: Mapping[str, Any] | None = None) -> Any:
         UserError: A value of the wrong type or outside its range.
     """
     return fill_settings(_entry(name).settings_class(), name, settings or {})
+
+
+def takes_warm_start(name: str, settings: Any) -> bool:
+    """Whether a method with these settings, its complete dataclass, can begin with another task.
+
+    Raises:
+        UnknownNameError: There is no such method.
+    """
+    entry = _entry(name)
+    return entry.warm and all(getattr(settings, key) not in values for key, values in entry.cold.items())
 
 
 def make_method(

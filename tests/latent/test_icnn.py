@@ -192,7 +192,7 @@ def test_convex_heads_are_among_those_without_the_constraint(layers: int, rank: 
         assert drawn["signs"].tolist() == [[[1.0, -1.0] * (rank // 2)]] * 2
     with torch.no_grad():
         for theta in [*free.thetas, free.out_theta]:
-            theta.copy_(ConvexHeads.positive(theta) * 6**0.5)
+            theta.copy_(ConvexHeads.weights(theta) * 6**0.5)
         if free.signs is not None:
             free.signs.fill_(1.0)
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

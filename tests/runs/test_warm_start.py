@@ -323,12 +323,25 @@ def test_methods_that_can_not_are_refused(tmp_path: Path, method: str) -> None:
 
 def test_a_comparison_of_methods_that_can_not_is_refused(tmp_path: Path) -> None:
     source, out = left_run(tmp_path / "source"), tmp_path / "out"
-    message = f"no method of random, evolution:sample=5 takes a warm start; methods that do: {WARM}$"
+    message = f"no method of random, evolution:sample=5 takes a warm start; methods that do: {WARM} "
+    message += r"\(not with head=icnn or head=network\)$"
     asked: dict[str, Any] = {"metric": "square", "budget": 3, "warm_start": source, "out": out}
     with pytest.raises(UserError, match=message):
         compare(bench(), methods=["random", "evolution:sample=5"], **asked)
     with pytest.raises(UserError, match="method 'locl'"):
         compare(bench(), methods=["random", "locl"], **asked)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("head", ["icnn", "network"])
+def test_settings_that_can_not_are_refused_before_anything_runs(tmp_path: Path, head: str) -> None:
+    source, out = left_run(tmp_path / "source"), tmp_path / "out"
+    label = f"{WARM}:head={head}:round=5:round_steps=2"
+    message = f"method {label} takes no warm start; methods that do: {WARM} "
+    with pytest.raises(UserError, match=message + r"\(not with head=icnn or head=network\)$"):
+        warm(source, method=label, out=out)
+    with pytest.raises(UserError, match=f"no method of {label} takes a warm start"):
+        compare(bench(), methods=[label], metric="square", budget=3, warm_start=source, out=out)
     assert not out.exists()
 
 
