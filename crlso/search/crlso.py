@@ -19,7 +19,7 @@ from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior, Quadratics
 from crlso.latent.training import Labels
 from crlso.protocols import Codes, FloatArray, Goal, Keys, SearchSpace
-from crlso.search.crlso_latent import latent_model, latent_points, latent_trainer
+from crlso.search.crlso_latent import Pool, latent_model, latent_points, latent_trainer
 from crlso.search.crlso_settings import NETWORKS, SHARES, CRLSOSettings
 from crlso.search.observations import Observations, Representatives
 from crlso.search.rounds import Rounds
@@ -54,17 +54,17 @@ class CRLSO:
     3. Each one's minimum in the ball that holds the data is exact: there it is the minimum of a convex
        function that is nowhere above it (:meth:`~crlso.latent.quadratics.Quadratics.minima`).
     4. Architectures are decoded at these minima and on the lines to them (most likely codes first) and
-       re-encoded, and so are neighbours of the best one; each function proposes its best unasked one:
-       Thompson sampling.
+       re-encoded; beside them stand the best of the pool of landmarks, and neighbours of the best one. Each
+       function proposes its best unasked one: Thompson sampling.
 
     With ``head="icnn"`` labels re-train encoder, decoder and an ensemble of input-convex networks in every
     round instead; each sees its own exponential weights on the labels (Bayesian bootstrap, Rubin 1981) and
     its own noise on their targets, and is descended step by step (:func:`crlso.latent.descent.descend`).
 
-    What the parts are worth is told by leaving them out: ``head``, ``descent``, ``joint``, ``decode`` and
-    ``target`` (:class:`CRLSOSettings`). The curve ``certificate_gap`` has for each round how far the
-    predicted value of the best architecture, decoded or known, lies above a proven lower bound over the
-    ball, both of the mean function (not with ``head="network"``, which has no such bound).
+    What the parts are worth is told by leaving them out: ``head``, ``descent``, ``joint``, ``decode``,
+    ``target``, ``pool`` and ``edits`` (:class:`CRLSOSettings`). The curve ``certificate_gap`` has for each
+    round how far the predicted value of the best architecture, decoded or known, lies above a proven lower
+    bound over the ball, both of the mean function (not with ``head="network"``, which has no such bound).
 
     With several objectives each function of a round is one of the posterior of its own scalarisation
     (:class:`~crlso.search.observations.Observations`), with weights drawn uniformly.
@@ -86,6 +86,9 @@ class CRLSO:
         self._representatives = Representatives(space)
         self._seed = seed
         wanted = latent_points(space, self._representatives, settings)
+        self._pool = Pool(
+            space, wanted.landmarks if settings.pool and not settings.moving else wanted.landmarks[:0]
+        )
         self._model = latent_model(space, settings, seed=seed, wanted=wanted)
         self._trainer = latent_trainer(self._model, self._representatives, settings, seed=seed, wanted=wanted)
         self._pretrained = False
@@ -209,13 +212,14 @@ class CRLSO:
         return found.codes[found.picked]
 
     def _improved(self, points: Tensor, predict: Callable[[Tensor], FloatArray]) -> _Found:
-        """What is decoded at points, and what is near the best of it.
+        """What is decoded at points, the best of the pool, and what is near the best of these.
 
         Args:
             points: ``[n, k]``.
             predict: ``[m, k]`` points -> ``[functions, m]``.
         """
-        codes, keys = self._candidates(self._decoded(points))
+        pooled = self._pool.best(self._model, predict, self._rounds.seen.keys)
+        codes, keys = self._candidates(np.concatenate([pooled, self._decoded(points)]))
         latents = self._model.encode(codes)
         picked = self._pick(predict(latents), keys)
         if self.settings.edits and picked:
@@ -353,6 +357,7 @@ class CRLSO:
         self._trained_on = state["trained_on"]
         self._model.load_state_dict(state["model"])
         self._trainer.load_state_dict(state["trainer"])
+        self._pool.forget()
 
     @threads()
     def diagnostics(self) -> Mapping[str, NDArray[Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, final
 
 import numpy as np
+from torch import Tensor
 
 from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.training import Trainer, TrainingSettings
-from crlso.protocols import SearchSpace
+from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
 from crlso.search.crlso_settings import CRLSOSettings
 from crlso.search.observations import Representatives
 from crlso.spaces.neighbourhoods import Coordinates, WeisfeilerLehman
@@ -21,6 +23,10 @@ LANDMARK_NODES: Final = 2**20
 
 FEW_CODES: Final = 4
 """A space with up to so many codes for each landmark is enumerated."""
+
+
+POOLED: Final = 64
+"""Architectures of the pool, at most, that are among the candidates of each function."""
 
 
 def latent_points(
@@ -85,3 +91,40 @@ def latent_trainer(
         seed=seed,
         wanted=wanted if settings.similarity else None,
     )
+
+
+@final
+class Pool:
+    """Architectures whose latent points are kept, so that functions can be compared on all of them.
+
+    Latent points follow from the model and are no part of a state.
+
+    Args:
+        space: The space of the codes.
+        codes: ``[n, d]``, of different classes.
+    """
+
+    def __init__(self, space: SearchSpace, codes: Codes) -> None:
+        self._codes = codes
+        self._keys = space.class_keys(codes)
+        self._latents: Tensor | None = None
+
+    def forget(self) -> None:
+        """The model has changed; latent points have to be worked out again."""
+        self._latents = None
+
+    def best(self, model: LatentModel, predict: Callable[[Tensor], FloatArray], asked: Keys) -> Codes:
+        """Codes with the least values of each function, :data:`POOLED` of each at most, each once.
+
+        Args:
+            model: Encodes.
+            predict: ``[m, k]`` points -> ``[functions, m]``.
+            asked: Keys of classes that are left out.
+        """
+        if not len(self._codes):
+            return self._codes
+        if self._latents is None:
+            self._latents = model.encode(self._codes)
+        free = np.flatnonzero(~np.isin(self._keys, asked))
+        values = predict(self._latents[free])
+        return self._codes[free[np.unique(np.argsort(values, axis=1, kind="stable")[:, :POOLED])]]

@@ -68,7 +68,10 @@ class CRLSOSettings:
         quantile: Share of the data that the trust region holds.
         beam: Codes decoded from each point, with ``decode=beam``.
         candidates: Decoded architectures of a round that are encoded again and compared, the likeliest ones.
-        edits: Neighbours in the space, at most, of each function's best decoded architecture that are
+        pool: Whether all landmarks are compared too, in every round: all networks where the space has few,
+            random ones where it has many. Without them what is decoded has to hold the best one. Not where
+            rounds train the encoder too, as all would have to be encoded again.
+        edits: Neighbours in the space, at most, of each function's best architecture of these that are
             compared too.
         latent_dim: Dimension of the latent space.
         width: Width of the encoder.
@@ -106,6 +109,7 @@ class CRLSOSettings:
     quantile: float = 0.95
     beam: int = 16
     candidates: int = 1000
+    pool: bool = True
     edits: int = 64
     latent_dim: int = 128
     width: int = 64
@@ -116,6 +120,11 @@ class CRLSOSettings:
     noise: float = 1.0
     label_noise: float = 0.3
     weight_decay: float = 1e-4
+
+    @property
+    def moving(self) -> bool:
+        """Whether rounds train the encoder."""
+        return self.joint and self.round_steps > 0
 
     def __post_init__(self) -> None:
         for name in ("initial", "round", "heads", "starts", "beam", "candidates", "unlabelled", "landmarks"):

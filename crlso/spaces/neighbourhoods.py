@@ -113,7 +113,7 @@ class Coordinates:
 
     def __init__(self, neighbourhoods: WeisfeilerLehman, landmarks: Codes, dimension: int) -> None:
         self._neighbourhoods = neighbourhoods
-        self._landmarks = landmarks
+        self.landmarks = landmarks
         self._dimension = dimension
 
     def __call__(self, codes: Codes) -> FloatArray:
@@ -128,7 +128,7 @@ class Coordinates:
     @cached_property
     def _axes(self) -> tuple[NDArray[np.uint64], FloatArray]:
         """Labels of the landmarks, ascending, and ``[labels, dimension]`` what each adds to a point."""
-        counts = self._neighbourhoods.counts(self._landmarks)
+        counts = self._neighbourhoods.counts(self.landmarks)
         labels, columns = np.unique(counts.labels, return_inverse=True)
         rows = counts.shares(columns.reshape(-1), len(labels))
         rank = min(self._dimension, *rows.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from crlso.spaces.texts import shown
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
-_BLOCK = 2**20  # entries of a block of pairwise distances: stays in the processor's cache
+_BLOCK = 2**22  # pairs of codes that are compared at a time
 
 
 @final
@@ -144,14 +145,26 @@ class Subset:
         rows = code_tools.as_codes(codes, self.cardinalities)
         repaired = rows.copy()
         strangers = np.flatnonzero(~self._find(rows)[1])
+        wanted, inverse = np.unique(rows[strangers], axis=0, return_inverse=True)
+        nearest = np.zeros(len(wanted), dtype=np.int64)
         step = max(1, _BLOCK // self.size)
-        for start in range(0, len(strangers), step):
-            block = strangers[start : start + step]
-            distance = np.zeros((len(block), self.size), dtype=np.int16)
-            for column in range(rows.shape[1]):  # column by column: far less memory traffic than [n, m, d]
-                distance += rows[block, column, None] != self._members[None, :, column]
-            repaired[block] = self._members[distance.argmin(axis=1)]
+        for start in range(0, len(wanted), step):
+            # Equal entries are counted: a product of matrices, exact in float32.
+            alike = self._one_hot(wanted[start : start + step]) @ self._one_hot_members.T
+            nearest[start : start + step] = alike.argmax(axis=1)
+        repaired[strangers] = self._members[nearest[inverse.reshape(-1)]]
         return repaired
+
+    def _one_hot(self, rows: Codes) -> NDArray[np.float32]:
+        """``[n, sum of the cardinalities]``: a one for each entry's value."""
+        offsets = np.concatenate([[0], np.cumsum(self.cardinalities)])
+        ones = np.zeros((len(rows), offsets[-1]), dtype=np.float32)
+        np.put_along_axis(ones, rows + offsets[:-1], np.float32(1), axis=1)
+        return ones
+
+    @cached_property
+    def _one_hot_members(self) -> NDArray[np.float32]:
+        return self._one_hot(self._members)
 
     def class_keys(self, codes: ArrayLike, rule: Rule = "exact") -> Keys:
         """``[n]``: the space's keys, which say the same inside and outside the subset."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from crlso.search.crlso_latent import latent_model, latent_points
+from crlso.protocols import FloatArray
+from crlso.search.crlso_latent import POOLED, Pool, latent_model, latent_points
 from crlso.search.crlso_settings import CRLSOSettings
 from crlso.search.observations import Representatives
 from crlso.spaces import get_space
@@ -44,3 +45,51 @@ def test_an_anchored_model_starts_at_the_points(anchored: bool) -> None:
     expected = torch.from_numpy(wanted(codes) * 8**0.5).float()
     # Up to the rounding of float32.
     assert torch.allclose(model.encode(codes), expected, rtol=1e-6, atol=1e-7) == anchored
+
+
+def test_the_pool_gives_the_best_of_all_that_were_not_asked() -> None:
+    space = get_space("nasbench201")
+    representatives = Representatives(space)
+    settings = CRLSOSettings(latent_dim=8, width=16)
+    wanted = latent_points(space, representatives, settings)
+    model = latent_model(space, settings, seed=0, wanted=wanted)
+    pool = Pool(space, wanted.landmarks)
+    # All networks of the space, each once: 5,260 classes.
+    assert len(np.unique(space.class_keys(wanted.landmarks))) == len(wanted.landmarks) == 5260
+    directions = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    values = (model.encode(wanted.landmarks) @ directions.T).T.numpy()
+    asked = wanted.landmarks[np.argsort(values[0])[:10]]
+    found = pool.best(model, lambda latents: (latents @ directions.T).T.numpy(), space.class_keys(asked))
+    forbidden = {tuple(code) for code in asked.tolist()}
+    expected: set[tuple[int, ...]] = set()
+    for row in values:
+        ranked = [tuple(code) for code in wanted.landmarks[np.argsort(row)].tolist()]
+        expected |= set([code for code in ranked if code not in forbidden][:POOLED])
+    assert len(found) == len(expected)
+    assert {tuple(code) for code in found.tolist()} == expected
+    # Points are worked out again when the model has changed, and not before.
+    with torch.no_grad():
+        model.encoder.mean.bias[0] += 1e3
+    seen: list[float] = []
+
+    def noted(latents: torch.Tensor) -> FloatArray:
+        seen.append(float(latents[:, 0].min()))
+        return np.zeros((1, len(latents)))
+
+    pool.best(model, noted, asked=np.zeros(0, np.uint64))
+    pool.forget()
+    pool.best(model, noted, asked=np.zeros(0, np.uint64))
+    assert seen[0] < 500 < seen[1]
+
+
+def test_without_a_pool_there_is_nothing() -> None:
+    space = get_space("toy64")
+    codes = np.concatenate(list(space.enumerate()))
+    model = latent_model(
+        space,
+        settings := CRLSOSettings(latent_dim=2, width=8),
+        seed=0,
+        wanted=latent_points(space, Representatives(space), settings),
+    )
+    empty = Pool(space, codes[:0]).best(model, lambda latents: latents.T.numpy(), np.zeros(0, np.uint64))
+    assert empty.shape == (0, codes.shape[1])
