@@ -323,19 +323,55 @@ def _compare_lines(summary: Mapping[str, Any], directory: Path | None) -> list[s
         rows = [(name, _mean_best(entry["best"])) for name, entry in methods.items()]
         return [head, *_table([*rows, *last])]
     head = f"mean regret and its standard error, {runs}, optimum {summary['optimum']:.6g}"
-    return _figures(head, "regret", methods, last)
+    optimum = {name: _to_optimum(entry["to_optimum"]) for name, entry in methods.items()}
+    return [
+        *_figures(head, "regret", methods, [], {"median until the optimum": optimum}),
+        *_differences(summary["paired"]),
+        *_table(last),
+    ]
 
 
 def _figures(
-    head: str, quantity: str, methods: Mapping[str, Mapping[str, Any]], last: Sequence[tuple[str, str]]
+    head: str,
+    quantity: str,
+    methods: Mapping[str, Mapping[str, Any]],
+    last: Sequence[tuple[str, str]],
+    more: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[str]:
-    """Mean and standard error per method at the checkpoints, then the last rows."""
+    """Mean and standard error per method at the checkpoints, ``more`` columns, then the last rows."""
+    more = more or {}
     steps = list(next(iter(methods.values()))[quantity])
-    rows = [("evaluations", "".join(f"{step:<18}" for step in steps))]
+    rows = [("evaluations", "".join(f"{step:<18}" for step in [*steps, *more]))]
     for name, entry in methods.items():
-        figures = [entry[quantity][step] for step in steps]
-        rows.append((name, "".join(f"{_figure(f['mean'], f['sem']):<18}" for f in figures)))
+        figures = [_figure(entry[quantity][step]["mean"], entry[quantity][step]["sem"]) for step in steps]
+        figures += [column[name] for column in more.values()]
+        rows.append((name, "".join(f"{figure:<18}" for figure in figures)))
     return [head, *_table([*rows, *last])]
+
+
+def _to_optimum(figures: Mapping[str, Any]) -> str:
+    return "-" if figures["median"] is None else f"{figures['median']:g}"
+
+
+def _differences(paired: Mapping[str, Any]) -> list[str]:
+    """How much worse than the first method, with its interval, at the checkpoints."""
+    others: Mapping[str, Mapping[str, Any]] = paired["differences"]
+    rows = [
+        (name, "".join(f"{_interval(figures):<26}" for figures in steps.values()))
+        for name, steps in others.items()
+    ]
+    if not rows:
+        return []
+    steps = list(next(iter(others.values())))
+    head = f"mean difference to {paired['reference']}, seed by seed, and its 95 % interval"
+    return [head, *_table([("evaluations", "".join(f"{step:<26}" for step in steps)), *rows])]
+
+
+def _interval(figures: Mapping[str, float | None]) -> str:
+    mean, low, high = figures["mean"], figures["low"], figures["high"]
+    if mean is None:
+        return "-"
+    return f"{mean:+.3f}" if low is None or high is None else f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _warm_methods(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from crlso.report.reading import Direction, Run
 from crlso.report.statistics import Spread, paired, spread
 from crlso.report.text import decimals_for, with_unit
 
-CHECKPOINTS = (25, 50, 100, 150)
+CHECKPOINTS = (10, 25, 50, 100, 150)
 """Numbers of evaluations at which the tables stand; the budget is added where it is none of them."""
 
 

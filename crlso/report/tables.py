@@ -10,7 +10,7 @@ import numpy as np
 from crlso.protocols import Metric
 from crlso.report.palette import method_style
 from crlso.report.statistics import Spread, spread
-from crlso.report.studies import Study, differences, summarise
+from crlso.report.studies import Series, Study, differences, summarise
 from crlso.report.text import DASH, number, significant_decimals
 
 
@@ -56,15 +56,18 @@ def scores_table(study: Study) -> Table | None:
     for index, series in enumerate(study.series):
         cells = [TableCell(str(len(series.runs)))]
         cells += [_estimate(summarise(series, place), study.score_decimals) for place in study.checkpoints]
+        if study.regrets:
+            cells.append(TableCell(_until_optimum(series)))
         seconds = [run.cpu_seconds for run in series.runs if run.cpu_seconds is not None]
         cells.append(_estimate(spread(np.array(seconds)), decimals=1, median=False))
         rows.append(TableRow(series.label, method_style(index)[0], tuple(cells)))
     unit = f" ({study.score_unit})" if study.score_unit else ""
+    optimum = ("median until the optimum",) if study.regrets else ()
     many = any(len(series.runs) > 1 for series in study.series)
     note = "Mean ± standard error over seeds; the median in small print." if many else ""
     return Table(
         f"{study.quantity.capitalize()}{unit} after so many evaluations",
-        ("method", "seeds", *map(str, study.checkpoints), "CPU s per run"),
+        ("method", "seeds", *map(str, study.checkpoints), *optimum, "CPU s per run"),
         tuple(rows),
         note,
     )
@@ -111,6 +114,16 @@ def report_table(study: Study, metrics: Mapping[str, Metric]) -> Table | None:
         "The searches never saw these metrics: they are looked up once, for the architecture with the best "
         f"{study.metric}.",
     )
+
+
+def _until_optimum(series: Series) -> str:
+    """Median number of evaluations until the regret is 0; a dash where half of the runs never got there."""
+    zero = series.scores == 0
+    if not zero.size:
+        return DASH
+    taken = np.where(zero.any(axis=1), zero.argmax(axis=1) + 1.0, np.inf)
+    middle = float(np.median(taken))
+    return f"{middle:g}" if np.isfinite(middle) else DASH
 
 
 def _estimate(about: Spread, decimals: int | None, *, median: bool = True) -> TableCell:

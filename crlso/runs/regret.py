@@ -10,7 +10,7 @@ import numpy as np
 
 from crlso.protocols import FloatArray
 
-CHECKPOINTS: Final = (25, 50, 100, 150)
+CHECKPOINTS: Final = (10, 25, 50, 100, 150)
 """Numbers of evaluations at which figures are given, where the budget reaches them; and at its end."""
 
 Curve = Sequence[float | None]
@@ -22,7 +22,7 @@ def checkpoints(budget: int) -> tuple[int, ...]:
 
     Example:
         >>> checkpoints(120)
-        (25, 50, 100, 120)
+        (10, 25, 50, 100, 120)
     """
     return tuple(sorted({*(k for k in CHECKPOINTS if k <= budget), budget}))
 
@@ -48,13 +48,34 @@ def regret_figures(
         budget: Number of evaluations a run was given.
 
     Returns:
-        ``{"25": {"mean", "sem", "median"}, ...}``; ``None`` where a seed has no value yet, and for the
+        ``{"10": {"mean", "sem", "median"}, ...}``; ``None`` where a seed has no value yet, and for the
         standard error of a single seed.
     """
     return {
         # + 0.0: no negative zeros
         str(evaluations): _spread(sign * (optimum - values_at(curves, evaluations)) + 0.0)
         for evaluations in checkpoints(budget)
+    }
+
+
+def optimum_figures(curves: Sequence[Curve], optimum: float) -> dict[str, float | None]:
+    """How many evaluations the optimum took.
+
+    Args:
+        curves: One per seed, in the metric's units.
+        optimum: Best value any architecture has, as it stands in curves that reached it.
+
+    Returns:
+        ``found``: seeds that reached it; ``median``: of the evaluations until then over all seeds, those that
+        did not reach it counted as more than any; ``None`` where it is one of these.
+    """
+    reached = [
+        next((i + 1.0 for i, value in enumerate(curve) if value == optimum), math.inf) for curve in curves
+    ]
+    middle = float(np.median(reached))
+    return {
+        "found": sum(math.isfinite(evaluations) for evaluations in reached),
+        "median": middle if math.isfinite(middle) else None,
     }
 
 
@@ -78,7 +99,7 @@ def paired_differences(
         budget: Number of evaluations a run was given.
 
     Returns:
-        ``{"25": {"mean", "low", "high"}, ...}``; ``None`` where a seed has no value yet, and the interval
+        ``{"10": {"mean", "low", "high"}, ...}``; ``None`` where a seed has no value yet, and the interval
         of a single seed.
     """
     from scipy.special import stdtrit
@@ -117,15 +138,17 @@ def compare_summary(
     reference = next(iter(curves))
     methods: dict[str, dict[str, Any]] = {}
     for label, runs in results.items():
-        regret = None
+        regret, to_optimum = None, None
         if optimum is not None:
             regret = regret_figures(curves[label], optimum=optimum, sign=sign, budget=budget)
+            to_optimum = optimum_figures(curves[label], optimum)
         methods[label] = {
             "curves": curves[label],
             "cpu_seconds": [run["cpu_seconds"] for run in runs],
             "best": [_best(run) for run in runs],
             "report": {name: [_reported(run, name) for run in runs] for name in plan["report"]},
             "regret": regret,
+            "to_optimum": to_optimum,
         }
         if "metrics" in plan:
             methods[label] |= {"front": [run["front"] for run in runs], **_hypervolume(runs, budget)}

@@ -138,6 +138,10 @@ def test_compare_prints_a_table(tmp_path: Path, nasbench201: TableEvaluator) -> 
     for method in ("local", "random"):
         figures = expected["methods"][method]["regret"]["25"]
         assert f"{figures['mean']:.3f} +- {figures['sem']:.3f}" in text
+    assert "median until the optimum" in text
+    apart = expected["paired"]["differences"]["random"]["25"]
+    assert f"{apart['mean']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})" in text
+    assert "mean difference to local, seed by seed, and its 95 % interval" in text
     assert f"crlso report {tmp_path / 'compare'}" in text
     assert (tmp_path / "compare" / "random" / "1002" / "summary.json").exists()
 

@@ -13,6 +13,7 @@ from crlso.report.reading import Run, read_directory
 from crlso.report.studies import Study, differences, group
 from crlso.report.summary import facts, notes, summary
 from crlso.report.tables import differences_table, report_table, scores_table
+from crlso.report.text import DASH
 from crlso.report.verdicts import verdict, verdicts
 from crlso.runs.regret import paired_differences, regret_figures
 from tests.report.rundirs import METRIC, OPTIMUM, write_compare, write_search
@@ -47,7 +48,7 @@ def test_figures_agree_with_the_summary_of_the_comparison(compare_dir: Path) -> 
     curves = [series.runs[0].curve.tolist() for series in study.series]
     assert len(curves) == 4
     first, *others = study.series
-    assert study.checkpoints == (25, 50, 60)
+    assert study.checkpoints == (10, 25, 50, 60)
     for series in study.series:
         rows = [run.curve.tolist() for run in series.runs]
         expected = regret_figures(rows, optimum=OPTIMUM, sign=1.0, budget=60)
@@ -163,6 +164,25 @@ def test_a_lucky_single_seed_does_not_lead() -> None:
     assert "Left out, with one seed only: lucky." in said
 
 
+def test_until_the_optimum() -> None:
+    """The median over seeds; a dash where most never got there, and where no optimum is known."""
+    there, late, never = [9.0, 10.0, 10.0], [9.0, 9.0, 10.0], [9.0, 9.0, 9.0]
+    for curves, expected in (
+        ([there], "2"),
+        ([there, late], "2.5"),
+        ([there, late, never], "3"),
+        ([there, never, never], DASH),
+    ):
+        (study,) = group([made("a", seed, curve) for seed, curve in enumerate(curves)], {})
+        scores = scores_table(study)
+        assert scores is not None
+        assert scores.head[-2] == "median until the optimum"
+        assert scores.rows[0].cells[-2].text == expected
+    (study,) = group([made("a", 0, there, optimum=None)], {})
+    scores = scores_table(study)
+    assert scores is not None and "median until the optimum" not in scores.head
+
+
 def test_one_method_has_no_verdict(search_dir: Path) -> None:
     (study,) = group(read_directory(search_dir), {})
     assert verdicts(study) == ()
@@ -172,7 +192,8 @@ def test_tables(compare_dir: Path) -> None:
     (study,) = group(read_directory(compare_dir), {})
     scores, paired, reported = scores_table(study), differences_table(study), report_table(study, {})
     assert scores is not None and paired is not None and reported is not None
-    assert scores.head == ("method", "seeds", "25", "50", "60", "CPU s per run")
+    places = ("10", "25", "50", "60")
+    assert scores.head == ("method", "seeds", *places, "median until the optimum", "CPU s per run")
     assert all(len(row.cells) == len(scores.head) - 1 for row in scores.rows)
     assert [row.label for row in paired.rows] == [
         "local − crlso",

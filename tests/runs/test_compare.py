@@ -63,7 +63,7 @@ def test_public_format(finished: Path) -> None:
     for entry in data["methods"].values():
         assert [len(curve) for curve in entry["curves"]] == [30, 30]
         assert len(entry["cpu_seconds"]) == len(entry["best"]) == len(entry["report"][REPORT[0]]) == 2
-        assert list(entry["regret"]) == ["25", "30"]
+        assert list(entry["regret"]) == ["10", "25", "30"]
         assert list(entry["regret"]["25"]) == ["mean", "sem", "median"]
     assert list(data["paired"]["differences"]) == list(METHODS[1:])
     assert list(data["paired"]["differences"]["random"]["30"]) == ["mean", "low", "high"]

@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from crlso.runs.regret import checkpoints, compare_summary, paired_differences, regret_figures, values_at
+from crlso.runs.regret import (
+    checkpoints,
+    compare_summary,
+    optimum_figures,
+    paired_differences,
+    regret_figures,
+    values_at,
+)
 
 
 def random_curves(seed: int, seeds: int = 12, budget: int = 150) -> list[list[float | None]]:
@@ -19,7 +26,14 @@ def random_curves(seed: int, seeds: int = 12, budget: int = 150) -> list[list[fl
 
 @pytest.mark.parametrize(
     ("budget", "expected"),
-    [(1, (1,)), (25, (25,)), (60, (25, 50, 60)), (150, (25, 50, 100, 150)), (500, (25, 50, 100, 150, 500))],
+    [
+        (1, (1,)),
+        (10, (10,)),
+        (25, (10, 25)),
+        (60, (10, 25, 50, 60)),
+        (150, (10, 25, 50, 100, 150)),
+        (500, (10, 25, 50, 100, 150, 500)),
+    ],
 )
 def test_checkpoints(budget: int, expected: tuple[int, ...]) -> None:
     assert checkpoints(budget) == expected
@@ -29,7 +43,7 @@ def test_checkpoints(budget: int, expected: tuple[int, ...]) -> None:
 def test_regret_agrees_with_pandas(sign: float) -> None:
     curves = [[sign * value for value in curve if value is not None] for curve in random_curves(0)]
     figures = regret_figures(curves, optimum=sign * 1.5, sign=sign, budget=150)
-    assert list(figures) == ["25", "50", "100", "150"]
+    assert list(figures) == ["10", "25", "50", "100", "150"]
     table = 1.5 - sign * pd.DataFrame(curves)
     for evaluations, found in figures.items():
         column = table[int(evaluations) - 1]
@@ -54,6 +68,15 @@ def test_paired_differences_agree_with_scipy(sign: float) -> None:
 
 def test_runs_that_end_early_keep_their_last_value() -> None:
     np.testing.assert_array_equal(values_at([[1.0, 2.0], [None, 3.0, 4.0], []], 50), [2.0, 4.0, math.nan])
+
+
+def test_evaluations_until_the_optimum() -> None:
+    """The median over all seeds, those that missed it last; exact values, as tables give them."""
+    curves: list[list[float | None]] = [[None, 0.5, 1.0], [1.0, 1.0, 1.0], [0.1, 0.2, 1.0 - 1e-9], []]
+    assert optimum_figures(curves[:1], 1.0) == {"found": 1, "median": 3.0}
+    assert optimum_figures(curves[:2], 1.0) == {"found": 2, "median": 2.0}
+    assert optimum_figures(curves[:3], 1.0) == {"found": 2, "median": 3.0}
+    assert optimum_figures(curves, 1.0) == {"found": 2, "median": None}
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -93,6 +116,7 @@ def test_summary_of_runs_in_which_everything_failed() -> None:
         "best": [None],
         "report": {"r": [None]},
         "regret": None,
+        "to_optimum": None,
     }
     assert summary["paired"]["reference"] == "random"
     assert list(summary["paired"]["differences"]) == ["local"]
