@@ -13,6 +13,19 @@ from crlso.errors import UnknownNameError, UserError
 
 S = TypeVar("S")
 
+LARGEST_SEED: Final = 2**63 - 1
+"""What torch takes."""
+
+
+def check_seed(seed: int) -> None:
+    """Refuses what not every generator of random numbers takes.
+
+    Raises:
+        UserError: It is below 0 or above :data:`LARGEST_SEED`.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed {seed}; it must be 0 or more, and below 2^63")
+
 
 def fill_settings(kind: type[S], name: str, values: Mapping[str, Any]) -> S:
     """An instance of a settings dataclass; fields that are not named keep their defaults.

@@ -14,6 +14,7 @@ from crlso.cli.common import JsonOption, print_json, user_errors
 from crlso.cli.embed_predict import predict as predict_command
 from crlso.errors import RunError, UserError
 from crlso.runs.files import disk_errors
+from crlso.settings import check_seed
 
 if TYPE_CHECKING:
     from crlso.protocols import Evaluator
@@ -156,8 +157,7 @@ def decode(
 
         if sample < 0:
             raise UserError(f"--sample must be 0 or more, got {sample}")
-        if not 0 <= seed < 2**63:
-            raise UserError(f"seed {seed}; it must be 0 or more, and below 2^63")
+        check_seed(seed)
         network, _ = load(model)
         dim = network.settings.latent_dim
         points = [_point(text, dim) for text in z or ()]

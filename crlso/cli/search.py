@@ -391,7 +391,10 @@ def _subject(summary: Mapping[str, Any]) -> str:
 
 def _mean_best(best: Sequence[Mapping[str, Any] | None]) -> str:
     found = [entry["value"] for entry in best if entry is not None]
-    return f"{sum(found) / len(found):.6g}" if found else "none"
+    if not found:
+        return "none"
+    short = f" ({len(found)} of {len(best)} seeds)" if len(found) < len(best) else ""
+    return f"{sum(found) / len(found):.6g}{short}"
 
 
 def _figure(mean: float | None, sem: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from scipy import linalg, stats
@@ -12,6 +12,9 @@ from scipy import linalg, stats
 from crlso.protocols import FloatArray
 
 Choice = TypeVar("Choice")
+
+NOISES: Final = (1e-3, 1e-2, 5e-2)
+"""Variances of the noise that are tried, as multiples of the kernel's."""
 
 
 @dataclass(frozen=True)

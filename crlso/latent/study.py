@@ -19,6 +19,7 @@ from crlso.latent.splits import split_by_class
 from crlso.latent.storage import save
 from crlso.latent.training import Labels, Trainer, TrainingCurves, TrainingSettings
 from crlso.protocols import CODE_DTYPE, Codes, Evaluator, FloatArray, SearchSpace
+from crlso.settings import check_seed
 from crlso.spaces import Subset
 from crlso.targets import TargetKind, losses
 from crlso.threads import threads
@@ -47,8 +48,7 @@ class StudySettings:
             raise UserError(f"the held-out share must lie between 0 and 1, got {self.held_out}")
         if self.labels < 0 or self.sample < 10:
             raise UserError("labels must be 0 or more, sample 10 or more")
-        if self.seed < 0:
-            raise UserError(f"seed {self.seed}; it must be 0 or more")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

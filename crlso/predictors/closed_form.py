@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
-from crlso.latent.gaussian_process import fit
+from crlso.latent.gaussian_process import NOISES, fit
 from crlso.predictors.protocol import Prediction
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.kernels import NOISES, CodeKernel, KernelKind
+from crlso.search.kernels import CodeKernel, KernelKind
 from crlso.search.observations import OneHot, Representatives
 from crlso.search.ridge import fit_ridge
 from crlso.targets import rank_loss

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crlso.latent.gaussian_process import NOISES
 from crlso.latent.icnn import FreeHeads
 from crlso.latent.model import LatentModel
 from crlso.latent.predictor import Epochs, GraphPredictor
@@ -16,7 +17,6 @@ from crlso.latent.quadratics import QuadraticPosterior
 from crlso.latent.training import Labels, Trainer
 from crlso.predictors.protocol import Prediction
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.crlso import NOISES
 from crlso.search.crlso_latent import latent_model, latent_points, latent_trainer
 from crlso.search.crlso_settings import SHARES, CRLSOSettings
 from crlso.search.observations import Representatives

@@ -17,9 +17,7 @@ from crlso.report.objectives import Aim
 from crlso.report.reading import Direction, Run
 from crlso.report.statistics import Spread, paired, spread
 from crlso.report.text import decimals_for, with_unit
-
-CHECKPOINTS = (10, 25, 50, 100, 150)
-"""Numbers of evaluations at which the tables stand; the budget is added where it is none of them."""
+from crlso.runs.regret import checkpoints
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,7 @@ class Study:
     def checkpoints(self) -> tuple[int, ...]:
         """Numbers of evaluations for the tables, up to what the longest series reached."""
         longest = max(series.scores.shape[1] for series in self.series)
-        places = {c for c in CHECKPOINTS if c <= longest} | ({longest} if longest else set())
-        return tuple(sorted(places))
+        return checkpoints(longest) if longest else ()
 
     def regret(self, value: float) -> float | None:
         """Distance of a value to the optimum, None where the optimum is unknown."""

@@ -12,6 +12,7 @@ from crlso.report.palette import method_style
 from crlso.report.statistics import Spread, spread
 from crlso.report.studies import Series, Study, differences, summarise
 from crlso.report.text import DASH, number, significant_decimals
+from crlso.runs.regret import optimum_figures
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def scores_table(study: Study) -> Table | None:
     for index, series in enumerate(study.series):
         cells = [TableCell(str(len(series.runs)))]
         cells += [_estimate(summarise(series, place), study.score_decimals) for place in study.checkpoints]
-        if study.regrets:
-            cells.append(TableCell(_until_optimum(series)))
+        if study.regrets and study.optimum is not None:
+            cells.append(TableCell(_until_optimum(series, study.optimum)))
         seconds = [run.cpu_seconds for run in series.runs if run.cpu_seconds is not None]
         cells.append(_estimate(spread(np.array(seconds)), decimals=1, median=False))
         rows.append(TableRow(series.label, method_style(index)[0], tuple(cells)))
@@ -116,14 +117,10 @@ def report_table(study: Study, metrics: Mapping[str, Metric]) -> Table | None:
     )
 
 
-def _until_optimum(series: Series) -> str:
-    """Median number of evaluations until the regret is 0; a dash where half of the runs never got there."""
-    zero = series.scores == 0
-    if not zero.size:
-        return DASH
-    taken = np.where(zero.any(axis=1), zero.argmax(axis=1) + 1.0, np.inf)
-    middle = float(np.median(taken))
-    return f"{middle:g}" if np.isfinite(middle) else DASH
+def _until_optimum(series: Series, optimum: float) -> str:
+    """Median number of evaluations until the optimum; a dash where half of the runs never got there."""
+    middle = optimum_figures([run.curve.tolist() for run in series.runs], optimum)["median"]
+    return DASH if middle is None else f"{middle:g}"
 
 
 def _estimate(about: Spread, decimals: int | None, *, median: bool = True) -> TableCell:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from crlso.errors import RunError
-from crlso.protocols import Code, Evaluator, Rule, SearchSpace, WarmStarting
+from crlso.protocols import Code, Evaluator, Rule, SearchMethod, SearchSpace, WarmStarting
 from crlso.runs.directory import MemoryStore, RunStore, finished_search, open_directory
 from crlso.runs.plan import SearchPlan, resolve
 from crlso.runs.progress import Advance, progress_bar
@@ -103,16 +104,28 @@ def run_plan(
         finished = finished_search(out, plan.config(), plan.objectives, plan.landmarks)
         if finished is not None:
             return finished
+    # Before the directory is made: what can not be built leaves nothing behind.
+    space = plan.space()
+    built = _Built(space, plan.build_method(space))
     with progress_bar(plan.label, plan.budget, enabled=progress) as advance:
         if out is None:
-            return _run(plan, MemoryStore(), None, advance)
+            return _run(plan, built, MemoryStore(), None, advance)
         with open_directory(out, plan.config(), plan.metric.name, plan.others, wait=wait) as store:
-            return _run(plan, store, out, advance)
+            return _run(plan, built, store, out, advance)
 
 
-def _run(plan: SearchPlan, store: RunStore, directory: Path | None, advance: Advance) -> SearchResult:
-    space = plan.space()
-    method = plan.build_method(space)
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A method, and the space that it was made for."""
+
+    space: SearchSpace
+    method: SearchMethod
+
+
+def _run(
+    plan: SearchPlan, built: _Built, store: RunStore, directory: Path | None, advance: Advance
+) -> SearchResult:
+    space, method = built.space, built.method
     if plan.warm_start is not None:
         # The plan is one of a method whose registry entry says that it can.
         cast(WarmStarting, method).warm_start(plan.warm_start.codes, plan.warm_start.values)

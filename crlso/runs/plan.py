@@ -13,6 +13,7 @@ from crlso.runs.landmarks import Landmarks, find_landmarks
 from crlso.runs.objectives import Objectives, resolve_objectives
 from crlso.runs.warm_start import WarmStart
 from crlso.search import METHODS, WARM_LIST, make_settings, parse_method, takes_warm_start
+from crlso.settings import check_seed
 
 FORMAT = 1
 RULES: Final[tuple[str, ...]] = get_args(Rule)
@@ -134,7 +135,7 @@ def resolve(
         subject_to: Constraints, see :func:`crlso.runs.objectives.parse_constraint`.
         report: Metrics stated for the best architecture.
         budget: Number of evaluations, 1 or more.
-        seed: 0 or more.
+        seed: From 0 to :data:`~crlso.settings.LARGEST_SEED`.
         unique: One of :data:`RULES`.
         settings: Further settings of the method; a key may not stand in ``method`` too.
         reference: Values of the reference point of hypervolumes, by metric.
@@ -163,8 +164,7 @@ def resolve(
         raise UnknownNameError("rule of uniqueness", unique, RULES)
     if budget < 1:
         raise UserError(f"budget {budget}; it must be 1 or more")
-    if seed < 0:
-        raise UserError(f"seed {seed}; it must be 0 or more")
+    check_seed(seed)
     return SearchPlan(
         evaluator=evaluator,
         label=method,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from crlso.errors import UserError
-from crlso.latent.gaussian_process import expected_improvement, fit
+from crlso.latent.gaussian_process import NOISES, expected_improvement, fit
 from crlso.protocols import Codes, FloatArray, SearchSpace
 from crlso.search.acquisition import Acquisition
-from crlso.search.kernels import NOISES, CodeKernel, KernelKind
+from crlso.search.kernels import CodeKernel, KernelKind
 from crlso.search.observations import Representatives
 from crlso.search.rounds import RoundSearch
 
@@ -49,8 +49,8 @@ class BO(RoundSearch):
 
     Only the first objective counts; a failed evaluation (NaN) ranks below all others.
 
-    Departures: NAS-BOWL (Ru et al. 2021) has the second kernel alone and optimises its depth; ranks instead
-    of values (accuracies of cells at chance level would otherwise rule the fit).
+    By default the kernel is that of NAS-BOWL (Ru et al. 2021). Departures from it: a fixed depth, and ranks
+    instead of values (accuracies of cells at chance level would otherwise rule the fit).
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, settings: BOSettings) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from crlso.errors import UserError
 from crlso.latent.certificate import certify
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
+from crlso.latent.gaussian_process import NOISES
 from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior, Quadratics
 from crlso.latent.training import Labels
@@ -31,9 +32,6 @@ MAP_POINTS = 3000
 
 GOLDEN: Final = 5**0.5 / 2 - 0.5
 """Golden ratio, less 1."""
-
-NOISES: Final = (1e-3, 1e-2, 5e-2)
-"""Variances of the noise that are tried, as multiples of the kernel's."""
 
 WEIGHTS: Final = (0.0, 0.3, 1.0, 3.0)
 """Weights that are tried of what another task says."""
@@ -153,6 +151,11 @@ class CRLSO:
             self._trained_on = len(seen)
         known = self._model.encode(self._representatives(seen.codes))
         background = self._model.encode(self._representatives(self.space.sample(256, rng)))
+        if not (known.isfinite().all() and background.isfinite().all()):
+            raise UserError(
+                f"the latent space's training diverged: learning_rate={settings.learning_rate:g}, "
+                f"similarity={settings.similarity:g}; take smaller ones"
+            )
         region = TrustRegion.of(torch.cat([background, known]), quantile=settings.quantile)
         chosen = (
             self._descended(known, background, region)
@@ -219,7 +222,8 @@ class CRLSO:
             predict: ``[m, k]`` points -> ``[functions, m]``.
         """
         pooled = self._pool.best(self._model, predict, self._rounds.seen.keys)
-        codes, keys = self._candidates(np.concatenate([pooled, self._decoded(points)]))
+        decoded = self._candidates(self._decoded(points))[0][: self.settings.candidates]
+        codes, keys = self._candidates(np.concatenate([pooled, decoded]))
         latents = self._model.encode(codes)
         picked = self._pick(predict(latents), keys)
         if self.settings.edits and picked:
@@ -316,7 +320,7 @@ class CRLSO:
         _, first = np.unique(keys, return_index=True)
         first = np.sort(first)
         old = self._rounds.seen.keys if known is None else np.concatenate([self._rounds.seen.keys, known])
-        first = first[~np.isin(keys[first], old)][: self.settings.candidates]
+        first = first[~np.isin(keys[first], old)]
         return codes[first], keys[first]
 
     def _pick(self, predicted: FloatArray, keys: Keys) -> list[int]:

@@ -19,7 +19,7 @@ LABELLED_BATCH = 256
 """Labels in a step of a round, at most; all of them up to this number."""
 
 LANDMARK_NODES: Final = 2**20
-"""Nodes of all landmarks together, at most: they are in memory at the same time."""
+"""Nodes of all landmarks that are drawn, at most: they are in memory at the same time."""
 
 FEW_CODES: Final = 4
 """A space with up to so many codes for each landmark is enumerated."""

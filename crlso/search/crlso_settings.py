@@ -45,8 +45,8 @@ class CRLSOSettings:
             as pre-trained.
         similarity: Weight of the similarity of neighbourhoods, see
             :class:`~crlso.latent.training.TrainingSettings`.
-        landmarks: Architectures, at most, by whose neighbourhoods latent points are placed; fewer where
-            graphs have many nodes.
+        landmarks: Architectures by whose neighbourhoods latent points are placed: as many random ones, fewer
+            where graphs have many nodes; all of a space that has up to four times as many codes.
         anchored: Whether latent points lie there from the start and the encoder's messages learn what is
             added; otherwise they have to learn all of it.
         unlabelled: Unlabelled architectures in a step of a round.
@@ -127,9 +127,25 @@ class CRLSOSettings:
         return self.joint and self.round_steps > 0
 
     def __post_init__(self) -> None:
-        for name in ("initial", "round", "heads", "starts", "beam", "candidates", "unlabelled", "landmarks"):
+        for name in (
+            "initial",
+            "round",
+            "heads",
+            "starts",
+            "beam",
+            "candidates",
+            "unlabelled",
+            "landmarks",
+            "latent_dim",
+            "width",
+            "layers",
+            "head_width",
+            "head_layers",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.initial < 2:
             raise UserError(f"initial must be 2 or more for a model to rank them, got {self.initial}")
         if not 0 <= self.explore <= self.round:
@@ -143,6 +159,9 @@ class CRLSOSettings:
             "label_noise",
             "weight_decay",
             "similarity",
+            "beta",
+            "performance",
+            "head_rank",
         ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")

@@ -23,9 +23,6 @@ MIXTURES: Final[Mapping[KernelKind, tuple[float, ...]]] = MappingProxyType(
 )
 """Weights of the Weisfeiler-Lehman kernel beside the Hamming kernel that are tried."""
 
-NOISES: Final = (1e-3, 1e-2, 5e-2)
-"""Variances that are tried with each kernel, as multiples of the kernel's."""
-
 
 @final
 @dataclass(frozen=True)

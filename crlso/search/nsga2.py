@@ -5,9 +5,9 @@ Who survives is decided by pymoo (Blank and Deb 2020), an extra: ``pip install "
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crlso.errors import UserError
 from crlso.protocols import CODE_DTYPE, Code, Codes, FloatArray, Goal, SearchSpace
+from crlso.search.adapter import import_extra
 from crlso.search.rng import rng_state, set_rng_state
 
 
@@ -183,12 +184,10 @@ class _Survival:
     """
 
     def __init__(self, objectives: int) -> None:
-        try:
-            self._population = importlib.import_module("pymoo.core.population").Population
-            operators = importlib.import_module("pymoo.operators.survival.rank_and_crowding")
-            problem = importlib.import_module("pymoo.core.problem").Problem
-        except ImportError as error:
-            raise UserError('the method nsga2 needs pymoo: pip install "crlso[pymoo]"') from error
+        pymoo = partial(import_extra, method="nsga2", library="pymoo", extra="pymoo")
+        self._population = pymoo("pymoo.core.population").Population
+        operators = pymoo("pymoo.operators.survival.rank_and_crowding")
+        problem = pymoo("pymoo.core.problem").Problem
         self._operator = operators.RankAndCrowding()
         self._problem = problem(n_var=1, n_obj=objectives, n_ieq_constr=1)
 

@@ -74,7 +74,7 @@ METHODS: Final[Mapping[str, MethodEntry]] = MappingProxyType(
             "crlso.search.bo",
             "BO",
             "BOSettings",
-            "Gaussian process on codes and graphs, expected improvement",
+            "Gaussian process on graphs, expected improvement",
         ),
         "crlso": MethodEntry(
             "crlso.search.crlso",

@@ -15,8 +15,9 @@ import pytest
 
 from benchmarks import TableEvaluator
 from crlso.errors import RunError, UserError
-from crlso.protocols import Codes
+from crlso.protocols import Codes, SearchMethod, SearchSpace
 from crlso.runs import compare, search
+from crlso.runs.plan import SearchPlan
 from tests.runs.fakes import Line, LineBench, distance_to_seven
 
 METRIC = "cifar10/valid_accuracy@200"
@@ -235,3 +236,57 @@ def test_without_optimum_regret_is_null() -> None:
     ).summary
     assert all(entry["regret"] is None for entry in result["methods"].values())
     assert result["paired"]["differences"]["local"]["10"]["mean"] is not None
+
+
+def test_a_finished_comparison_of_an_earlier_version_is_summed_up_again(tmp_path: Path) -> None:
+    """Its summary lacked what this one states; the runs are there, and are not done again."""
+    asked: dict[str, Any] = {"methods": ("random", "local"), "metric": "score", "budget": 10, "seeds": (0, 1)}
+    bench = LineBench(Line(60), distance_to_seven)
+    made = compare(bench, out=tmp_path, jobs=1, **asked).summary
+    assert all(entry["to_optimum"] is not None for entry in made["methods"].values())
+    file = tmp_path / "summary.json"
+    old = json.loads(file.read_text())
+    for entry in old["methods"].values():
+        del entry["to_optimum"]
+    file.write_text(json.dumps(old))
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/summary.json")}
+    assert compare(bench, out=tmp_path, jobs=1, **asked).summary == made
+    assert json.loads(file.read_text()) == made
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_what_can_not_be_built_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    bench = LineBench(Line(60), distance_to_seven)
+    asked: dict[str, Any] = {"metric": "score", "budget": 5, "seeds": (0,), "jobs": 1}
+    for wrong, message in (
+        ("crlso:latent_dim=0", "latent_dim must be 1 or more, got 0"),
+        ("crlso:learning_rate=0", "learning_rate must be positive, got 0"),
+        ("crlso:beta=-1", "beta must be 0 or more, got -1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            compare(bench, methods=("random", wrong), out=tmp_path / "all", **asked)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_method_that_can_not_be_made_leaves_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some say so only when they are made: without an extra, or with a goal that they do not take."""
+
+    def refuse(self: SearchPlan, space: SearchSpace) -> SearchMethod:
+        raise UserError("the method is not installed")
+
+    bench = LineBench(Line(60), distance_to_seven)
+    monkeypatch.setattr(SearchPlan, "build_method", refuse)
+    with pytest.raises(UserError, match="not installed"):
+        search(bench, method="random", metric="score", budget=5, out=tmp_path / "one")
+    with pytest.raises(UserError, match="not installed"):
+        compare(bench, methods=("random",), metric="score", budget=5, seeds=(0,), out=tmp_path / "many")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_that_no_generator_takes_are_refused(seed: int) -> None:
+    bench = LineBench(Line(60), distance_to_seven)
+    with pytest.raises(UserError, match=rf"seed {seed}; it must be 0 or more, and below 2\^63"):
+        search(bench, method="random", metric="score", budget=5, seed=seed)

@@ -32,7 +32,6 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "initial": 5,
             "round": 8,
             "pretrain_steps": 3,
-            "round_steps": 2,
             "unlabelled": 8,
             "landmarks": 20,
             "heads": 2,
@@ -78,8 +77,9 @@ class TestContract(SearchMethodContract):
 
 
 ARMS: tuple[Mapping[str, Any], ...] = (
-    {"head": "icnn", "decode": "line"},
-    {"head": "network", "joint": False, "descent": "ascent", "decode": "nearest"},
+    {"round_steps": 2},
+    {"head": "icnn", "round_steps": 2, "decode": "line"},
+    {"head": "network", "round_steps": 2, "joint": False, "descent": "ascent", "decode": "nearest"},
 )
 """Settings of ``crlso`` that are there to tell what its parts are worth."""
 

@@ -186,10 +186,12 @@ def test_the_global_generator_of_torch_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("round_steps", [0, 3])
 @pytest.mark.parametrize("name", ["nasbench201", "subset"])
-def test_goes_on_bit_for_bit_from_every_point(name: str) -> None:
+def test_goes_on_bit_for_bit_from_every_point(name: str, round_steps: int) -> None:
+    """With landmarks among the candidates, and with a latent space that every round trains."""
     space, total = SPACES[name], 11
-    method = small(space, explore=1)
+    method = small(space, explore=1, round_steps=round_steps)
     states = []
     whole: list[tuple[int, ...]] = []
     for _ in range(total):
@@ -197,7 +199,7 @@ def test_goes_on_bit_for_bit_from_every_point(name: str) -> None:
         whole += follow(method, space, 1)
     end = method.state_dict()
     for done, state in enumerate(states):
-        resumed = small(space, seed=99, explore=1)
+        resumed = small(space, seed=99, explore=1, round_steps=round_steps)
         resumed.load_state_dict(parse_state(io.BytesIO(state)))
         assert follow(resumed, space, total - done) == whole[done:]
         # Not the proposals alone: all weights too.
@@ -473,8 +475,15 @@ def test_networks_take_no_warm_start(head: Literal["icnn", "network"]) -> None:
         method.warm_start(space.sample(2, np.random.default_rng(0)), np.zeros(2))
 
 
-PLAIN: dict[str, Any] = {"round_steps": 0, "edits": 0, "pretrain_steps": 80}
+PLAIN: dict[str, Any] = {"round_steps": 0, "edits": 0, "pretrain_steps": 80, "landmarks": 200}
 """Of a head that is no network, on the latent space as pre-trained."""
+
+
+def test_training_that_diverges_is_one_line() -> None:
+    space = SPACES["nasbench201"]
+    method = make_method("crlso", space, seed=0, settings={"learning_rate": 1e30, "pretrain_steps": 5})
+    with pytest.raises(UserError, match=r"training diverged: learning_rate=1e\+30, .* take smaller ones$"):
+        follow(method, space, 8)
 
 
 @pytest.mark.parametrize(
@@ -487,6 +496,7 @@ PLAIN: dict[str, Any] = {"round_steps": 0, "edits": 0, "pretrain_steps": 80}
         (PLAIN, {"decode": "nearest"}),
         (PLAIN, {"target": "raw"}),
         (PLAIN, {"target": "logit"}),
+        (PLAIN | {"landmarks": 5000}, {"pool": False}),
         (PLAIN, {"round_steps": 3}),
         ({"head": "icnn"}, {"head": "network"}),
         ({"head": "icnn"}, {"joint": False}),
