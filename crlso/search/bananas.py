@@ -24,7 +24,8 @@ class BananasSettings:
 
     Attributes:
         initial: Random architectures before the first ensemble.
-        round: Architectures proposed from one ensemble.
+        round: Architectures proposed from one ensemble. The paper has 10, which were trained at the same
+            time; of one after the other, one finds more (docs/research/convex_search.md, section 16).
         ensemble: Networks.
         width: Units of a hidden layer.
         layers: Hidden layers.
@@ -37,7 +38,7 @@ class BananasSettings:
     """
 
     initial: int = 10
-    round: int = 5
+    round: int = 1
     ensemble: int = 5
     width: int = 32
     layers: int = 2
