@@ -40,14 +40,15 @@ class Fitted(Generic[Choice]):
         solved: FloatArray = linalg.cho_solve((self._factor, True), values)
         return solved
 
-    def predict(self, cross: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, cross: FloatArray, own: FloatArray | float = 1.0) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the function without noise.
 
         Args:
-            cross: ``[n, m]`` kernel between data and new points, which have the kernel 1 with themselves.
+            cross: ``[n, m]`` kernel between data and new points.
+            own: ``[m]`` kernel of the new points with themselves, or the same for all.
         """
         half = linalg.solve_triangular(self._factor, cross, lower=True)
-        variance = self.scale * np.maximum(1.0 - np.square(half).sum(0), 0.0)
+        variance = self.scale * np.maximum(own - np.square(half).sum(0), 0.0)
         deviation: FloatArray = np.sqrt(variance)
         return cross.T @ self._weights, deviation
 

@@ -169,6 +169,16 @@ class QuadraticPosterior:
         """The posterior's mean, a function of latent points."""
         return self._fitted_to(self._targets[None])
 
+    def predict(self, latents: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the function's value at ``[m, k]`` points, ``[m]`` each."""
+        points = latents.double().numpy() / latents.shape[1] ** 0.5
+        similar = np.zeros(len(points)) if self._similar is None else self._similar(latents)[0].numpy()
+        share, weight = self.fitted.choice.share, self.fitted.choice.weight
+        products, squares = self._points @ points.T, np.square(points).sum(1)
+        cross = products + share * np.square(products) + weight * np.outer(self._at_points, similar)
+        own = squares + share * np.square(squares) + weight * np.square(similar)
+        return self.fitted.predict(cross, own)
+
     def sample(self, spreads: FloatArray, rng: np.random.Generator) -> Quadratics:
         """Functions drawn from the posterior: drawn from the prior, then corrected by the data (Matheron).
 

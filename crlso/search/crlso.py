@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from crlso.errors import UserError
 from crlso.latent.certificate import certify
 from crlso.latent.descent import DescentSettings, TrustRegion, descend
-from crlso.latent.gaussian_process import NOISES
+from crlso.latent.gaussian_process import NOISES, expected_improvement
 from crlso.latent.projection import project_2d
 from crlso.latent.quadratics import QuadraticPosterior, Quadratics
 from crlso.latent.training import Labels
@@ -40,6 +40,10 @@ LINE: Final = (0.25, 0.5, 0.75, 1.0)
 """Where on the way from a start to a minimum architectures are decoded."""
 
 
+Ranking = Callable[[Tensor], FloatArray]
+"""``[m, k]`` points -> ``[functions, m]``, smaller is better."""
+
+
 @final
 class CRLSO:
     """Convex latent search (see docs/architecture.md for the picture).
@@ -60,9 +64,10 @@ class CRLSO:
     its own noise on their targets, and is descended step by step (:func:`crlso.latent.descent.descend`).
 
     What the parts are worth is told by leaving them out: ``head``, ``descent``, ``joint``, ``decode``,
-    ``target``, ``pool`` and ``edits`` (:class:`CRLSOSettings`). The curve ``certificate_gap`` has for each
-    round how far the predicted value of the best architecture, decoded or known, lies above a proven lower
-    bound over the ball, both of the mean function (not with ``head="network"``, which has no such bound).
+    ``acquisition``, ``target``, ``pool`` and ``edits`` (:class:`CRLSOSettings`). The curve
+    ``certificate_gap`` has for each round how far the predicted value of the best architecture, decoded or
+    known, lies above a proven lower bound over the ball, both of the mean function (not with
+    ``head="network"``, which has no such bound).
 
     With several objectives each function of a round is one of the posterior of its own scalarisation
     (:class:`~crlso.search.observations.Observations`), with weights drawn uniformly.
@@ -198,14 +203,17 @@ class CRLSO:
         several = self._goal.objectives > 1
         objectives = self._weights(len(spreads)) if several else np.ones((1, 1))
         parts = np.split(spreads, len(objectives))
-        drawn, points, posteriors = [], [], []
+        rankings: list[Ranking] = []
+        points, posteriors = [], []
         for weights, part in zip(objectives, parts, strict=True):
             posterior = self._posterior(known, weights)
             functions = self._surrogate(posterior.sample(part, self._rounds.rng), region)
-            drawn.append(functions)
+            rankings.append(self._ranking(posterior, functions, part, weights))
             points += self._ways(functions, self._starts(known, background, weights), region)
             posteriors.append(posterior)
-        found = self._improved(torch.cat(points), lambda latents: _predicted(drawn, latents))
+        found = self._improved(
+            torch.cat(points), lambda latents: np.concatenate([ranking(latents) for ranking in rankings])
+        )
         # No architecture in the ball is predicted to be better than the bound: how near is the best known?
         everywhere = torch.cat([known, found.latents])
         means = [self._surrogate(posterior.mean(), region) for posterior in posteriors]
@@ -214,12 +222,34 @@ class CRLSO:
         self._rounds.note(certificate_gap=float(np.mean(gaps)), quadratic_share=float(np.mean(shares)))
         return found.codes[found.picked]
 
-    def _improved(self, points: Tensor, predict: Callable[[Tensor], FloatArray]) -> _Found:
+    def _ranking(
+        self, posterior: QuadraticPosterior, functions: Quadratics, spreads: FloatArray, weights: FloatArray
+    ) -> Ranking:
+        """What candidates are ranked by: one row for each function of a round."""
+        kind = self.settings.acquisition
+        if kind == "sample":
+            return lambda latents: functions(latents).numpy()
+        if kind == "mean":
+            return lambda latents: posterior.mean()(latents).numpy()
+
+        def bound(latents: Tensor) -> FloatArray:
+            mean, deviation = posterior.predict(latents)
+            return mean - spreads[:, None] * deviation
+
+        best = float(self._targets(weights).min(initial=0.0))
+
+        def improvement(latents: Tensor) -> FloatArray:
+            mean, deviation = posterior.predict(latents)
+            return -expected_improvement(-mean, deviation, -best)[None]
+
+        return bound if kind == "bound" else improvement
+
+    def _improved(self, points: Tensor, predict: Ranking) -> _Found:
         """What is decoded at points, the best of the pool, and what is near the best of these.
 
         Args:
             points: ``[n, k]``.
-            predict: ``[m, k]`` points -> ``[functions, m]``.
+            predict: What the candidates are ranked by.
         """
         pooled = self._pool.best(self._model, predict, self._rounds.seen.keys)
         decoded = self._candidates(self._decoded(points))[0][: self.settings.candidates]
@@ -404,9 +434,3 @@ def _first_of_each(codes: Codes) -> Codes:
     """Distinct rows in the order in which they come first."""
     _, first = np.unique(codes, axis=0, return_index=True)
     return codes[np.sort(first)]
-
-
-def _predicted(functions: Sequence[Quadratics], latents: Tensor) -> FloatArray:
-    """``[functions, n]`` values at ``[n, k]`` points."""
-    predicted: FloatArray = torch.cat([some(latents) for some in functions]).numpy()
-    return predicted

@@ -11,6 +11,7 @@ from crlso.errors import UserError
 from crlso.targets import TargetKind
 
 HeadKind = Literal["quadratic", "linear", "convex", "icnn", "network"]
+Acquisition = Literal["sample", "mean", "bound", "improvement"]
 
 SHARES: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {"quadratic": (0.0, 0.3, 1.0), "linear": (0.0,), "convex": (0.0, 0.3, 1.0)}
@@ -34,8 +35,12 @@ class CRLSOSettings:
         round: Architectures proposed from one trained model.
         explore: How many of them are drawn at random instead, so that a region that all heads think badly of
             is looked at again.
+        acquisition: What candidates are ranked by: ``sample``: the drawn functions, Thompson sampling;
+            ``mean``: the mean function; ``bound``: the mean less a multiple of the deviation;
+            ``improvement``: the expected improvement of the best value so far (the last three with
+            ``head=quadratic`` or ``linear``). In any case they are decoded at minima of drawn functions.
         coldest: The least that a drawn function has of its distance from the mean function; 1 would be the
-            posterior's own draws (not with networks).
+            posterior's own draws (not with networks). With ``bound`` it is the multiple of the deviation.
         hottest: The most of it. One function after the other lies elsewhere between the two.
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
         round_steps: Steps in every round, encoder, decoder and networks together; 0: the latent space stays
@@ -88,6 +93,7 @@ class CRLSOSettings:
     initial: int = 5
     round: int = 1
     explore: int = 0
+    acquisition: Acquisition = "sample"
     coldest: float = 0.3
     hottest: float = 0.7
     pretrain_steps: int = 400
@@ -127,6 +133,20 @@ class CRLSOSettings:
         return self.joint and self.round_steps > 0
 
     def __post_init__(self) -> None:
+        self._check_ranges()
+        if self.head in NETWORKS and not self.round_steps:
+            raise UserError(f"head={self.head} learns in every round: round_steps must be 1 or more, got 0")
+        if self.head not in NETWORKS and self.round_steps and not self.joint:
+            raise UserError(
+                f"joint=off leaves head={self.head} nothing to learn in a round; set round_steps=0"
+            )
+        if self.acquisition != "sample" and self.head not in ("quadratic", "linear"):
+            raise UserError(
+                f"acquisition={self.acquisition} is for head=quadratic or linear, which have a deviation; "
+                f"head={self.head} takes acquisition=sample"
+            )
+
+    def _check_ranges(self) -> None:
         for name in (
             "initial",
             "round",
@@ -167,11 +187,5 @@ class CRLSOSettings:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.coldest <= self.hottest:
             raise UserError(f"coldest must lie between 0 and hottest ({self.hottest}), got {self.coldest}")
-        if self.head in NETWORKS and not self.round_steps:
-            raise UserError(f"head={self.head} learns in every round: round_steps must be 1 or more, got 0")
-        if self.head not in NETWORKS and self.round_steps and not self.joint:
-            raise UserError(
-                f"joint=off leaves head={self.head} nothing to learn in a round; set round_steps=0"
-            )
         if not 0 < self.quantile <= 1:
             raise UserError(f"quantile must lie in (0, 1], got {self.quantile}")

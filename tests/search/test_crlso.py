@@ -11,16 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from crlso.errors import UnknownNameError, UserError
+from crlso.latent.gaussian_process import NOISES
 from crlso.latent.model import LatentModel
+from crlso.latent.quadratics import QuadraticPosterior
 from crlso.protocols import Codes, Evaluator, FloatArray, Goal, Metric, SearchMethod, SearchSpace
 from crlso.runs import search
 from crlso.runs.checkpoint import dump_state, parse_state
 from crlso.search import make_method
 from crlso.search.crlso import CRLSO, CRLSOSettings
+from crlso.search.crlso_settings import SHARES
+from crlso.search.observations import Representatives
 from crlso.search.testing import run
 from crlso.spaces import EdgeCellSpace, Subset, get_space
+from crlso.targets import rank_loss
 
 SMALL: dict[str, Any] = {
     "initial": 4,
@@ -402,6 +408,9 @@ def test_predictions_follow_the_values(settings: dict[str, Any]) -> None:
         ({"joint": "off"}, "joint=off leaves head=quadratic nothing to learn in a round; set round_steps=0"),
         ({"descent": "up"}, "on, off, ascent"),
         ({"decode": "far"}, "beam, nearest, line"),
+        ({"acquisition": "ei"}, "sample, mean, bound, improvement"),
+        ({"acquisition": "mean", "head": "convex"}, "acquisition=mean is for head=quadratic or linear"),
+        ({"acquisition": "bound", "head": "icnn"}, "acquisition=bound is for head=quadratic or linear"),
         ({"unlabelled": 0}, "unlabelled must be 1 or more"),
         ({"pretrain_steps": -1}, "pretrain_steps must be 0 or more"),
         ({"descent_steps": -1}, "descent_steps must be 0 or more"),
@@ -475,8 +484,32 @@ def test_networks_take_no_warm_start(head: Literal["icnn", "network"]) -> None:
         method.warm_start(space.sample(2, np.random.default_rng(0)), np.zeros(2))
 
 
-PLAIN: dict[str, Any] = {"round_steps": 0, "edits": 0, "pretrain_steps": 80, "landmarks": 200}
-"""Of a head that is no network, on the latent space as pre-trained."""
+PLAIN: dict[str, Any] = {"round_steps": 0, "edits": 0, "pretrain_steps": 80, "pool": False}
+"""Of a head that is no network, on the latent space as pre-trained; all has to be decoded."""
+
+
+def test_expected_improvement_proposes_where_it_is_largest() -> None:
+    """Of all 5,260 networks, by the formula and a posterior fitted outside of the search."""
+    space = SPACES["nasbench201"]
+    method = make_method(
+        "crlso",
+        space,
+        seed=0,
+        settings=SMALL | PLAIN | {"pool": True, "landmarks": 5000, "round": 1, "acquisition": "improvement"},
+    )
+    assert isinstance(method, CRLSO)
+    asked = np.array(follow(method, space, 9))
+    proposed = method.ask(1)
+    model, table = method._model, additive(space)
+    everything = Representatives(space)(np.concatenate(list(space.enumerate())))
+    known, targets = model.encode(Representatives(space)(asked)), rank_loss(worth(asked, table))
+    posterior = QuadraticPosterior(known, targets, shares=SHARES["quadratic"], noises=NOISES)
+    mean, deviation = posterior.predict(model.encode(everything))
+    z = (targets.min() - mean) / deviation
+    gain = deviation * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
+    gain[np.isin(space.class_keys(everything), space.class_keys(asked))] = -1.0
+    place = np.flatnonzero(space.class_keys(everything) == space.class_keys(proposed))[0]
+    assert gain[place] == pytest.approx(gain.max(), rel=1e-6)
 
 
 def test_training_that_diverges_is_one_line() -> None:
@@ -496,7 +529,10 @@ def test_training_that_diverges_is_one_line() -> None:
         (PLAIN, {"decode": "nearest"}),
         (PLAIN, {"target": "raw"}),
         (PLAIN, {"target": "logit"}),
-        (PLAIN | {"landmarks": 5000}, {"pool": False}),
+        (PLAIN, {"pool": True, "landmarks": 5000}),
+        (PLAIN, {"acquisition": "mean"}),
+        (PLAIN, {"acquisition": "bound"}),
+        (PLAIN, {"acquisition": "improvement"}),
         (PLAIN, {"round_steps": 3}),
         ({"head": "icnn"}, {"head": "network"}),
         ({"head": "icnn"}, {"joint": False}),
