@@ -41,6 +41,7 @@ def test_json(tmp_path: Path) -> None:
     assert answer["report"] == str(tmp_path / "x" / "r.html")
     assert Path(answer["report"]).is_file()
     assert [said.split(",")[0] for said in answer["studies"][0]["verdicts"]] == [
+        "After 10 evaluations",
         "After 25 evaluations",
         "After 30 evaluations",
     ]

@@ -12,6 +12,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 from sklearn.linear_model import Ridge as Reference
 
+from crlso.latent.gaussian_process import NOISES
 from crlso.predictors.agreement import agreement
 from crlso.predictors.closed_form import GaussianProcess, Ridge
 from crlso.predictors.latent_space import (
@@ -23,9 +24,8 @@ from crlso.predictors.latent_space import (
 from crlso.predictors.protocol import Predictor
 from crlso.predictors.registry import PREDICTORS, make_predictors
 from crlso.protocols import Codes, FloatArray, SearchSpace
-from crlso.search.crlso import NOISES as LATENT_NOISES
 from crlso.search.crlso import CRLSOSettings
-from crlso.search.kernels import LENGTHS, NOISES
+from crlso.search.kernels import LENGTHS
 from crlso.search.observations import OneHot
 from crlso.search.ridge import PENALTIES
 from crlso.spaces import get_space
@@ -112,7 +112,7 @@ def test_linear_functions_of_latent_points_are_a_gaussian_process(latents: Pretr
     new = latents.model.encode(space.canonical(others)).double().numpy() / 4
     targets = -rank_loss(values)
     found = []
-    for noise in LATENT_NOISES:
+    for noise in NOISES:
         matrix = points @ points.T + noise * np.eye(30)
         scale = float(targets @ np.linalg.solve(matrix, targets)) / 30
         reference = GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=noise, optimizer=None)

@@ -356,7 +356,9 @@ def test_a_comparison_warms_the_methods_that_can(
     asked: dict[str, Any] = {"metric": "square", "budget": 6, "seeds": (3, 4), "jobs": 1}
     found = compare(bench(), methods=methods, warm_start=source, out=out, **asked).summary
     (able,) = [label for label in methods if label.startswith(WARM)]
-    assert [method.calls.count("warm_start") for method in followers] == [1, 1]
+    # Each is built once before anything is written, to see that it can be, and asked nothing.
+    asked_ones = [method for method in followers if method.calls]
+    assert [method.calls.count("warm_start") for method in asked_ones] == [1, 1]
     stated = read_warm_start(source, bench()).config()
     told = {**stated, "methods": [able]}
     assert found["warm_start"] == config(out)["warm_start"] == told
@@ -381,7 +383,7 @@ def test_comparisons(tmp_path: Path, followers: list[Follower]) -> None:
     asked: dict[str, Any] = {"methods": labels, "metric": "square", "budget": 6, "seeds": (3, 4), "jobs": 1}
     followers.clear()
     found = compare(bench(), warm_start=source, out=out, **asked).summary
-    assert len(followers) == 4
+    assert sum(bool(method.calls) for method in followers) == 4
     stated = read_warm_start(source, bench()).config()
     told = {**stated, "methods": labels}
     assert found["warm_start"] == config(out)["warm_start"] == told
