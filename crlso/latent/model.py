@@ -27,6 +27,7 @@ class ModelSettings:
         head_width: Units of a head's hidden layer.
         head_layers: Hidden layers of a head.
         head_rank: Rank of a head's quadratic term.
+        head_averaged: Whether a head's output averages its hidden units (:class:`~crlso.latent.icnn.Heads`).
         convex: Whether heads are input-convex; else the same networks without the constraint.
     """
 
@@ -37,6 +38,7 @@ class ModelSettings:
     head_width: int = 32
     head_layers: int = 2
     head_rank: int = 8
+    head_averaged: bool = False
     convex: bool = True
 
     def __post_init__(self) -> None:
@@ -108,6 +110,7 @@ class LatentModel(nn.Module):
                 width=settings.head_width,
                 layers=settings.head_layers,
                 rank=settings.head_rank,
+                averaged=settings.head_averaged,
             )
         if anchor is not None:
             nn.init.zeros_(self.encoder.mean.weight)

@@ -17,7 +17,7 @@ from crlso.latent.model import LatentModel, ModelSettings
 from crlso.runs.files import write_aside
 from crlso.spaces import space_from_dict, space_to_dict
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(model: LatentModel, directory: Path, *, facts: Mapping[str, Any]) -> None:

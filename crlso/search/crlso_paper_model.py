@@ -152,6 +152,7 @@ def untrained(space: SearchSpace, settings: PaperTrainingSettings, *, seed: int)
             head_width=settings.head_width,
             head_layers=settings.head_layers,
             head_rank=0,
+            head_averaged=True,
         ),
         seed=seed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,18 @@ SIZES = [(layers, rank) for layers in (1, 2, 3, 4) for rank in (0, 8)]
 
 
 def make_heads(
-    heads: int = 2, dim: int = 5, *, width: int = 8, layers: int = 2, rank: int = 3, seed: int = 0
+    heads: int = 2,
+    dim: int = 5,
+    *,
+    width: int = 8,
+    layers: int = 2,
+    rank: int = 3,
+    averaged: bool = False,
+    seed: int = 0,
 ) -> ConvexHeads:
     generator = torch.Generator().manual_seed(seed)
-    return ConvexHeads(heads, dim, width=width, layers=layers, rank=rank, generator=generator).double()
+    sizes: dict[str, Any] = {"width": width, "layers": layers, "rank": rank, "averaged": averaged}
+    return ConvexHeads(heads, dim, **sizes, generator=generator).double()
 
 
 def normal_points(dim: int, scale: float = 1.0) -> Callable[[int, torch.Generator], Tensor]:
@@ -114,9 +123,10 @@ def elu(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
 
 
+@pytest.mark.parametrize("averaged", [False, True])
 @pytest.mark.parametrize(("layers", "rank"), SIZES)
-def test_equals_the_formula(layers: int, rank: int) -> None:
-    heads = make_heads(2, 4, width=6, layers=layers, rank=rank)
+def test_equals_the_formula(layers: int, rank: int, averaged: bool) -> None:
+    heads = make_heads(2, 4, width=6, layers=layers, rank=rank, averaged=averaged)
     shake(heads, 0.5, 3)
     z = np.random.default_rng(0).standard_normal(4)
     values = heads(torch.from_numpy(z)[None])[:, 0].detach()
@@ -128,7 +138,7 @@ def test_equals_the_formula(layers: int, rank: int) -> None:
             assert (positive > 0).all()
             skip = weights[f"skips.{layer}"][k].T @ z
             hidden = elu(positive.T @ hidden + skip + weights[f"biases.{layer}"][k, 0])
-        out = np.log1p(np.exp(weights["out_theta"][k, :, 0])) / 6
+        out = np.log1p(np.exp(weights["out_theta"][k, :, 0])) / (6 if averaged else 6**0.5)
         expected = out @ hidden + weights["linear"][k, :, 0] @ z + weights["constant"][k, 0, 0]
         if rank:
             expected += 0.5 * ((weights["quadratic"][k].T @ z) ** 2).sum()
@@ -191,10 +201,18 @@ def test_convex_heads_are_among_those_without_the_constraint(layers: int, rank: 
     if rank:
         assert drawn["signs"].tolist() == [[[1.0, -1.0] * (rank // 2)]] * 2
     with torch.no_grad():
-        for theta in [*free.thetas, free.out_theta]:
-            theta.copy_(ConvexHeads.weights(theta) * 6**0.5)
+        for theta in free.thetas:
+            theta.copy_(ConvexHeads.weights(theta) / 6**0.5)
+        free.out_theta.copy_(ConvexHeads.weights(free.out_theta))
         if free.signs is not None:
             free.signs.fill_(1.0)
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(free(z), convex(z))
     torch.testing.assert_close(free.head(1)(z)[0], free(z)[1])
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_one_head_of_an_ensemble(averaged: bool) -> None:
+    heads = make_heads(3, 5, averaged=averaged)
+    z = torch.randn(20, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(heads.head(1)(z)[0], heads(z)[1])

@@ -95,7 +95,7 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
 def test_the_description_is_plain_json(tmp_path: Path) -> None:
     saved(tmp_path, "declared")
     description = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
-    assert description["format"] == 1
+    assert description["format"] == 2
     assert description["space"]["nodes"] == 3
     assert description["model"]["latent_dim"] == SMALL.latent_dim
     assert description["facts"] == {"steps": 7}
@@ -159,7 +159,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a description": (text('{"format": 1, "sp'), "damaged"),
     "not UTF-8": (text(b"\xff\xfe\x00"), "damaged"),
     "a list": (text("[1, 2]"), "damaged"),
-    "other format": (edit(lambda d: d.update(format=2)), "has format 2; this version reads 1"),
+    "other format": (edit(lambda d: d.update(format=1)), "has format 1; this version reads 2"),
     "no format": (edit(lambda d: d.pop("format")), "has format None"),
     "no space": (edit(lambda d: d.pop("space")), "no entry 'space'"),
     "no sizes": (edit(lambda d: d.pop("model")), "no entry 'model'"),
