@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ class Heads(nn.Module, ABC):
     ``f(z) = p^T h_L + a^T z + c + sum_r g_r (Q z)_r^2 / 2``
 
     with s = ELU. What P_l and p may be, and the factors g of the squares, is the subclass's to say; p is
-    divided by the root of the width. What is drawn at the start is equal for equal generators.
+    divided by the root of the width, or by the width itself. What is drawn at the start is equal for equal
+    generators, whatever the subclass.
 
     Args:
         heads: Number K of networks.
@@ -27,7 +28,7 @@ class Heads(nn.Module, ABC):
         width: Units of a hidden layer.
         layers: Hidden layers, 1 or more.
         rank: Rows of Q; 0 leaves the quadratic term out.
-        averaged: Whether p is divided by the width itself, so that the output averages the last hidden units.
+        averaged: Whether p is divided by the width: the output is then about a mean of the last hidden units.
         generator: Draws the parameters; ``None``: torch's own.
 
     Shapes:
@@ -35,7 +36,10 @@ class Heads(nn.Module, ABC):
     """
 
     hidden_power: ClassVar[float]
-    """P_l is divided by this power of its inputs' number."""
+    """P_l is divided by this power of the width."""
+
+    offset: ClassVar[float]
+    """What a later unit gets through each weight at the start, on average, before it is divided."""
 
     def __init__(
         self,
@@ -59,16 +63,19 @@ class Heads(nn.Module, ABC):
         inward = 1.0 / math.sqrt(latent_dim)
         self.skips = nn.ParameterList(normal(heads, latent_dim, width, scale=inward) for _ in range(layers))
         self.thetas = nn.ParameterList(normal(heads, width, width, scale=1.0) for _ in range(layers - 1))
-        # E[softplus(N(0, 1))] = 0.81 and E[ELU(N(0, 1))] = 0.16: what a later unit sees of each.
+
+        def centred(*shape: int, power: float) -> nn.Parameter:
+            return nn.Parameter(torch.full(shape, -self.offset * width ** (1.0 - power)))
+
         self.biases = nn.ParameterList(
             normal(heads, 1, width, scale=0.1)
             if layer == 0
-            else nn.Parameter(torch.full((heads, 1, width), -0.13))
+            else centred(heads, 1, width, power=self.hidden_power)
             for layer in range(layers)
         )
         self.out_theta = normal(heads, width, 1, scale=1.0)
         self.linear = normal(heads, latent_dim, 1, scale=0.1 * inward)
-        self.constant = nn.Parameter(torch.full((heads, 1, 1), -0.13 * width ** (1 - self._output_power)))
+        self.constant = centred(heads, 1, 1, power=self._output_power)
         self.quadratic = normal(heads, latent_dim, rank, scale=0.3 * inward) if rank else None
         self.signs = self.factors(heads, rank) if rank else None
 
@@ -80,14 +87,15 @@ class Heads(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def factors(heads: int, rank: int) -> nn.Parameter | None:
-        """G ``[K, 1, rank]`` at the start; ``None``: 1 at all times."""
+        """The factors g ``[K, 1, rank]`` at the start; ``None``: 1 at all times."""
 
     def head(self, index: int) -> Self:
         """A copy of one head, as an ensemble of one."""
         rank = 0 if self.quadratic is None else self.quadratic.shape[-1]
         layers, (_, latent_dim, width) = len(self.skips), self.skips[0].shape
-        single = type(self)(1, latent_dim, width=width, layers=layers, rank=rank, averaged=self.averaged)
-        single.to(self.linear.dtype)
+        sizes: dict[str, Any] = {"width": width, "layers": layers, "rank": rank, "averaged": self.averaged}
+        single = type(self)(1, latent_dim, **sizes, generator=torch.Generator())
+        single.to(self.linear)
         single.load_state_dict({name: value[index : index + 1] for name, value in self.state_dict().items()})
         return single
 
@@ -124,16 +132,18 @@ class ConvexHeads(Heads):
     ELU is convex and increasing, P_l and p are multiples of ``softplus(theta)``, elementwise positive, and
     all squares count 1. So f is convex in z at all times: at initialisation, after every step, after loading.
     (The CR-LSO release clamps weights after each optimiser step instead, so its first pass is not convex and
-    half of each positive matrix stays at exactly zero.)
+    half of each positive matrix starts at exactly zero.)
 
     Positive matrices add up their inputs' means, which would swamp what the units differ in: P_l is divided
-    by the width, and the biases start at minus that sum, the idea of Hoedt and Klambauer (2023) in its
-    simplest form. The output alone is divided by the root of the width: by the width itself it would say too
-    little beside the linear term (docs/research/convex_search.md, section 17). The quadratic term gives
-    curvature, hence an interior minimum, from the first step on.
+    by the width, and what is added after the first layer starts at minus that sum, the idea of Hoedt and
+    Klambauer (2023) in its simplest form, for inputs of variance 1. The output is divided by the root of the
+    width unless ``averaged``: by the width it says too little beside the linear term
+    (docs/research/convex_search.md, section 17). The quadratic term gives curvature along ``rank``
+    directions from the first step on.
     """
 
     hidden_power = 1.0
+    offset = 0.13  # E[softplus(N(0, 1))] E[ELU(N(0, 1))] = 0.81 * 0.16
 
     @staticmethod
     def weights(theta: Tensor) -> Tensor:
@@ -150,15 +160,16 @@ class ConvexHeads(Heads):
 class FreeHeads(Heads):
     """The same networks without the constraint: a control that differs in nothing else.
 
-    P_l and p may be negative, and so may what each square of the quadratic term counts. Convex heads are
-    among these functions.
+    P_l and p may be negative, and so may what each square of the quadratic term counts; scale and offset at
+    the start are those that go with that. Convex heads are among these functions.
     """
 
     hidden_power = 0.5
+    offset = 0.0
 
     @staticmethod
     def weights(theta: Tensor) -> Tensor:
-        """Of any sign; normal at the start, of variance 1 / fan_in when scaled."""
+        """Of any sign."""
         return theta
 
     @staticmethod

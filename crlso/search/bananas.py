@@ -121,7 +121,7 @@ class Bananas(RoundSearch):
     Departures from the paper: features are one-hot entries of the code, as paths exist in cells only
     (:class:`~crlso.search.observations.OneHot`); targets are normal scores of the ranks with absolute error,
     for which the paper has accuracies with a mean absolute percentage error; networks are smaller (it has 10
-    layers of 20 units) and a round proposes 5, not 10. Only the first objective counts.
+    layers of 20 units) and a round proposes 1, not 10. Only the first objective counts.
 
     Curves: error of the fit, and mean deviation of the ensemble at the candidates, over the rounds.
     """

@@ -28,9 +28,9 @@ class CRLSOSettings:
 
     Attributes:
         head: What is fitted to the performance: ``quadratic`` or ``linear`` functions of latent points with
-            an exact posterior, ``convex`` companions of such quadratic ones (descended and ranked by instead
+            an exact posterior, ``convex`` companions of such quadratic ones (minimised and ranked by instead
             of them), or an ensemble of input-convex networks (``icnn``) or of the same ones without the
-            constraint (``network``).
+            constraint (``network``); the last two want ``round_steps``.
         initial: Random architectures before the first model.
         round: Architectures proposed from one trained model.
         explore: How many of them are drawn at random instead, so that a region that all heads think badly of
@@ -40,7 +40,8 @@ class CRLSOSettings:
             ``improvement``: the expected improvement of the best value so far (the last three with
             ``head=quadratic`` or ``linear``). In any case they are decoded at minima of drawn functions.
         coldest: The least that a drawn function has of its distance from the mean function; 1 would be the
-            posterior's own draws (not with networks). With ``bound`` it is the multiple of the deviation.
+            posterior's own draws (not with networks). With ``bound`` it is the least multiple of the
+            deviation.
         hottest: The most of it. One function after the other lies elsewhere between the two.
         pretrain_steps: Steps of the G-VAE on unlabelled architectures before the first labels are used.
         round_steps: Steps in every round, encoder, decoder and networks together; 0: the latent space stays
@@ -50,8 +51,9 @@ class CRLSOSettings:
             as pre-trained.
         similarity: Weight of the similarity of neighbourhoods, see
             :class:`~crlso.latent.training.TrainingSettings`.
-        landmarks: Architectures by whose neighbourhoods latent points are placed: as many random ones, fewer
-            where graphs have many nodes; all of a space that has up to four times as many codes.
+        landmarks: Architectures by whose neighbourhoods latent points are placed: the different networks
+            among so many random ones, fewer where graphs have many nodes; all of a space that has up to four
+            times as many codes.
         anchored: Whether latent points lie there from the start and the encoder's messages learn what is
             added; otherwise they have to learn all of it.
         unlabelled: Unlabelled architectures in a step of a round.
@@ -76,8 +78,7 @@ class CRLSOSettings:
         pool: Whether all landmarks are compared too, in every round: all networks where the space has few,
             random ones where it has many. Without them what is decoded has to hold the best one. Not where
             rounds train the encoder too, as all would have to be encoded again.
-        edits: Neighbours in the space, at most, of each function's best architecture of these that are
-            compared too.
+        edits: Of each function's best candidate, so many neighbours in the space at most are compared too.
         latent_dim: Dimension of the latent space.
         width: Width of the encoder.
         layers: Rounds of messages in the encoder.

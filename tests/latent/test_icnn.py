@@ -195,8 +195,13 @@ def test_heads_without_the_constraint_are_not_convex(layers: int, rank: int) -> 
 def test_convex_heads_are_among_those_without_the_constraint(layers: int, rank: int) -> None:
     convex, free = make_heads(2, 4, width=6, layers=layers, rank=rank), free_heads(layers, rank)
     drawn = free.state_dict()
-    # The same draws at the start, and one number more for each square.
-    assert all(torch.equal(drawn[name], value) for name, value in convex.state_dict().items())
+    # The same draws at the start, no offset, and one number more for each square.
+    for name, value in convex.state_dict().items():
+        if name == "constant" or (name.startswith("biases.") and name != "biases.0"):
+            assert (value < 0).all()
+            assert (drawn[name] == 0).all()
+        else:
+            assert torch.equal(drawn[name], value)
     assert set(drawn) - set(convex.state_dict()) == ({"signs"} if rank else set())
     if rank:
         assert drawn["signs"].tolist() == [[[1.0, -1.0] * (rank // 2)]] * 2
@@ -204,6 +209,9 @@ def test_convex_heads_are_among_those_without_the_constraint(layers: int, rank: 
         for theta in free.thetas:
             theta.copy_(ConvexHeads.weights(theta) / 6**0.5)
         free.out_theta.copy_(ConvexHeads.weights(free.out_theta))
+        for bias, other in zip(free.biases, convex.biases, strict=True):
+            bias.copy_(other)
+        free.constant.copy_(convex.constant)
         if free.signs is not None:
             free.signs.fill_(1.0)
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
