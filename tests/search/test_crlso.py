@@ -563,8 +563,8 @@ def test_every_arm_is_a_search_of_its_own(base: dict[str, Any], arm: dict[str, A
 
 
 @pytest.fixture(scope="module", params=["posterior", "icnn", "network"])
-def pretrained(request: pytest.FixtureRequest) -> tuple[list[str], dict[str, Any], Mapping[str, Any]]:
-    """Heads that share a model, settings, and the state of a search that was told 60 architectures."""
+def pretrained(request: pytest.FixtureRequest) -> tuple[list[str], dict[str, Any], list[Mapping[str, Any]]]:
+    """Heads that share models, settings, and the states of four searches that were told 60 architectures."""
     space = SPACES["nasbench201"]
     head = "quadratic" if request.param == "posterior" else request.param
     settings = {
@@ -578,41 +578,47 @@ def pretrained(request: pytest.FixtureRequest) -> tuple[list[str], dict[str, Any
         "descent_steps": 20,
         "decode": "nearest",
     }
-    method = small(space, head=head, explore=0, **settings)
-    codes = space.sample(60, np.random.default_rng(0))
-    method.tell(codes, worth(codes, ALIKE)[:, None])
-    method.ask(3)
-    return ["quadratic", "linear", "convex"] if head == "quadratic" else [head], settings, method.state_dict()
+    states = []
+    for seed in range(4):
+        method = small(space, head=head, explore=0, **settings)
+        codes = space.sample(60, np.random.default_rng(seed))
+        method.tell(codes, worth(codes, ALIKE)[:, None])
+        method.ask(3)
+        states.append(method.state_dict())
+    return ["quadratic", "linear", "convex"] if head == "quadratic" else [head], settings, states
 
 
 def test_what_is_decoded_is_better_down_than_up(
-    pretrained: tuple[list[str], dict[str, Any], Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+    pretrained: tuple[list[str], dict[str, Any], list[Mapping[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the ends alone; a move up is worse than none, and one down to an exact minimum better.
+    """At the ends alone; without a move it lies between.
 
-    (Half of the starts are the best that a network was fitted to: whether its descents end at better ones is
-    a matter of the seed here. The research documents have it over thirty.)
+    On average over searches, from one random start: other starts are the best that a head was fitted to.
     """
-    heads, settings, state = pretrained
-    means = []
+    heads, settings, states = pretrained
+    worths: list[float] = []
     decode = LatentModel.decode_beam
 
     def spy(model: LatentModel, z: torch.Tensor, beam: int) -> Codes:
         codes = decode(model, z, beam)
-        means.append(worth(codes.reshape(-1, codes.shape[-1]), ALIKE).mean())
+        worths.append(float(worth(codes.reshape(-1, codes.shape[-1]), ALIKE).mean()))
         return codes
 
     monkeypatch.setattr(LatentModel, "decode_beam", spy)
     for head in heads:
-        means.clear()
+        means = []
         for descent in ("on", "off", "ascent"):
-            method = small(SPACES["nasbench201"], head=head, descent=descent, **settings)
-            method.load_state_dict(state)
-            method.ask(3)
+            worths.clear()
+            for state in states:
+                method = small(
+                    SPACES["nasbench201"], head=head, descent=descent, **(settings | {"starts": 1})
+                )
+                method.load_state_dict(state)
+                method.ask(3)
+            assert len(worths) == len(states)
+            means.append(np.mean(worths))
         down, still, up = means
-        assert min(down, still) > up + 4, (head, means)
-        if settings["round_steps"] == 0:
-            assert down > still + 1, (head, means)
+        assert down > still + 1 > up + 2, (head, means)
 
 
 @pytest.mark.parametrize(
