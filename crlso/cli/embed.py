@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +60,7 @@ def train(
 ) -> None:
     """Train a latent space on most of a space's classes of equal networks and measure it on the others."""
     with user_errors():
-        from crlso.latent.model import ModelSettings, dimension_for
+        from crlso.latent.model import sizes_for
         from crlso.latent.study import StudySettings, save_study, train_latent
         from crlso.latent.training import TrainingSettings
         from crlso.runs.progress import progress_bar
@@ -73,7 +73,9 @@ def train(
         settings = StudySettings(
             labels=labels, target=check_target(target), held_out=held_out, sample=sample, seed=seed
         )
-        sizes = ModelSettings(latent_dim=dimension_for(chosen) if dim is None else dim)
+        sizes = sizes_for(chosen)
+        if dim is not None:
+            sizes = replace(sizes, latent_dim=dim)
         _make_folder(out)  # before the training, so that no minute of it is lost
         with progress_bar("training", steps) as advance:
             study = train_latent(

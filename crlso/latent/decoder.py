@@ -17,6 +17,12 @@ class CodeDecoder(nn.Module):
     contain (source and target of an edge), and entries of different cardinality share one padded, masked
     tensor. What is decoded goes through :meth:`crlso.protocols.SearchSpace.repair`, so all of it is valid.
 
+    Args:
+        cardinalities: Of the entries.
+        latent_dim: Dimension of the latent space.
+        width: Units of the two hidden layers.
+        direct: Whether a linear function of the latent point is added to what the layers say.
+
     Shapes:
         ``[n, latent_dim]`` -> logits ``[n, d, max cardinality]``, minus infinity beyond an entry's
         cardinality.
@@ -24,7 +30,9 @@ class CodeDecoder(nn.Module):
 
     allowed: Tensor
 
-    def __init__(self, cardinalities: Sequence[int], *, latent_dim: int, width: int) -> None:
+    def __init__(
+        self, cardinalities: Sequence[int], *, latent_dim: int, width: int, direct: bool = False
+    ) -> None:
         super().__init__()
         largest = max(cardinalities)
         self.d = len(cardinalities)
@@ -35,12 +43,14 @@ class CodeDecoder(nn.Module):
             nn.SiLU(),
             nn.Linear(width, self.d * largest),
         )
+        self.direct = nn.Linear(latent_dim, self.d * largest, bias=False) if direct else None
         allowed = torch.arange(largest)[None, :] < torch.as_tensor(cardinalities)[:, None]
         self.register_buffer("allowed", allowed, persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
         """Masked logits of every entry."""
-        logits: Tensor = self.layers(z).view(len(z), self.d, -1)
+        flat: Tensor = self.layers(z) if self.direct is None else self.layers(z) + self.direct(z)
+        logits = flat.view(len(z), self.d, -1)
         return logits.masked_fill(~self.allowed, float("-inf"))
 
 

@@ -68,12 +68,23 @@ class GraphEncoder(nn.Module):
         width: Width of node states.
         layers: Rounds of messages.
         latent_dim: Dimension of the latent space.
+        direct: Whether a vector for each label at each position is added to the mean, besides what the
+            messages say: the sum over nodes lets no more than ``width`` numbers through.
 
     Shapes:
         Batch of n graphs -> mean ``[n, latent_dim]``, log variance ``[n, latent_dim]``.
     """
 
-    def __init__(self, vocabulary: int, positions: int, *, width: int, layers: int, latent_dim: int) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        positions: int,
+        *,
+        width: int,
+        layers: int,
+        latent_dim: int,
+        direct: bool = False,
+    ) -> None:
         super().__init__()
         self.operation = nn.Embedding(vocabulary, width)
         self.position = nn.Embedding(positions, width)
@@ -82,13 +93,21 @@ class GraphEncoder(nn.Module):
         self.readout = nn.Linear(width, width)
         self.mean = nn.Linear(width, latent_dim)
         self.log_variance = nn.Linear(width, latent_dim)
+        self.direct = nn.Embedding(positions * vocabulary, latent_dim) if direct else None
+        if self.direct is not None:
+            # Means start at a variance of 1 at most, however many nodes a graph has.
+            nn.init.normal_(self.direct.weight, std=positions**-0.5)
 
     def forward(self, graphs: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior of each graph."""
         large = len(graphs.x) > LARGE * graphs.num_graphs
         summed = self.summed_merged(graphs) if large else self.summed(graphs)
         # The variance is kept between e^-10 and e^2, so that a stray step can not make the noise explode.
-        return self.mean(summed), self.log_variance(summed).clamp(-10.0, 2.0)
+        mean, log_variance = self.mean(summed), self.log_variance(summed).clamp(-10.0, 2.0)
+        if self.direct is not None:
+            labels = graphs.position * len(self.operation.weight) + graphs.x
+            mean = mean + sum_rows(self.direct.weight, labels, graphs.ptr)
+        return mean, log_variance
 
     def summed(self, graphs: Batch) -> Tensor:
         """Sum over the nodes of each graph ``[n, width]``, every node computed by itself."""

@@ -29,6 +29,8 @@ class ModelSettings:
         head_rank: Rank of a head's quadratic term.
         head_averaged: Whether a head's output averages its hidden units (:class:`~crlso.latent.icnn.Heads`).
         convex: Whether heads are input-convex; else the same networks without the constraint.
+        direct: Whether linear terms lead from a graph's nodes to the mean and from a latent point to the
+            logits, beside encoder and decoder: those let no more than ``width`` numbers through.
     """
 
     latent_dim: int = 24
@@ -40,6 +42,7 @@ class ModelSettings:
     head_rank: int = 8
     head_averaged: bool = False
     convex: bool = True
+    direct: bool = False
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "layers", "heads", "head_width", "head_layers"):
@@ -49,14 +52,16 @@ class ModelSettings:
             raise UserError(f"head_rank must be 0 or more, got {self.head_rank}")
 
 
-def dimension_for(space: SearchSpace) -> int:
-    """A latent dimension in which the codes of a space can be told apart: their degrees of freedom.
+def sizes_for(space: SearchSpace) -> ModelSettings:
+    """Sizes with which the codes of a space can be told apart.
 
-    A one-hot code has ``sum(cardinality - 1)`` of them: 24 for NAS-Bench-201, 128 for DARTS. Between 24 and
-    128. With 24 dimensions, a model of DARTS reconstructs none of its cells exactly, with 64 three quarters.
+    The dimension is the codes' degrees of freedom, ``sum(cardinality - 1)`` as one-hot codes, but between 24
+    and 1,024: 24 for NAS-Bench-201, 128 for DARTS, 784 for ``fxdarts``. With 24 dimensions, a model of DARTS
+    reconstructs none of its cells exactly, with 64 three quarters. Above 128 linear terms go beside encoder
+    and decoder; without them a model of ``fxdarts`` knows three of four entries of a code, and no whole code.
     """
     freedom = sum(cardinality - 1 for cardinality in space.cardinalities)
-    return min(max(freedom, 24), 128)
+    return ModelSettings(latent_dim=min(max(freedom, 24), 1024), direct=freedom > 128)
 
 
 def graphs_at_once(space: SearchSpace) -> int:
@@ -98,9 +103,13 @@ class LatentModel(nn.Module):
                 width=settings.width,
                 layers=settings.layers,
                 latent_dim=settings.latent_dim,
+                direct=settings.direct,
             )
             self.decoder = CodeDecoder(
-                space.cardinalities, latent_dim=settings.latent_dim, width=settings.width * 2
+                space.cardinalities,
+                latent_dim=settings.latent_dim,
+                width=settings.width * 2,
+                direct=settings.direct,
             )
             kind: type[Heads] = ConvexHeads if settings.convex else FreeHeads
             # Last of all: encoder and decoder do not depend on the kind.

@@ -13,7 +13,7 @@ import torch
 
 from crlso.errors import UserError
 from crlso.latent.convexity import ConvexityReport, check_convexity
-from crlso.latent.model import LatentModel, ModelSettings
+from crlso.latent.model import LatentModel, ModelSettings, sizes_for
 from crlso.latent.quality import LatentQuality, draw_latents, measure
 from crlso.latent.splits import split_by_class
 from crlso.latent.storage import save
@@ -96,7 +96,7 @@ def train_latent(
         evaluator: Where labels come from; without one the heads stay untrained.
         metric: The evaluator's metric to predict.
         settings: Data and seed.
-        model: Sizes.
+        model: Sizes; ``None``: those that the space's codes need (:func:`~crlso.latent.model.sizes_for`).
         training: Steps and weights.
         advance: Called after every step with the steps done and a short text.
 
@@ -118,7 +118,7 @@ def train_latent(
         raise UserError(
             f"{space.name} has too few classes of architectures to hold out {settings.held_out:.1%} of them"
         )
-    network = LatentModel(space, model or ModelSettings(), seed=settings.seed)
+    network = LatentModel(space, model or sizes_for(space), seed=settings.seed)
     labels = None
     truth = None
     if evaluator is not None and metric is not None and settings.labels:

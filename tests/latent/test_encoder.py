@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,13 +16,14 @@ from crlso.latent import LatentModel, ModelSettings
 from crlso.latent.encoder import DirectedGraphConv, GraphEncoder
 from crlso.protocols import Codes
 from crlso.spaces import EdgeCellSpace, get_space
-from tests.latent.small import all_codes, small_model, thin_spaces
+from tests.latent.small import SMALL, all_codes, small_model, thin_spaces
 
 SPACES = thin_spaces()
 
 
-def encoder(space_name: str, *, seed: int = 0) -> GraphEncoder:
-    return small_model(SPACES[space_name], seed=seed).encoder.double()
+def encoder(space_name: str, *, seed: int = 0, direct: bool = False) -> GraphEncoder:
+    sizes = replace(SMALL, direct=direct)
+    return LatentModel(SPACES[space_name], sizes, seed=seed).encoder.double()
 
 
 def reverse(codes: Codes) -> Codes:
@@ -51,13 +54,17 @@ def dense_encoder(module: GraphEncoder, graph: Data) -> tuple[Tensor, Tensor]:
         h = h + silu(own + bias + into @ received + into.T @ returned)
     total = silu(h @ weights["readout.weight"].T + weights["readout.bias"]).sum(0)
     mean = weights["mean.weight"] @ total + weights["mean.bias"]
+    if "direct.weight" in weights:
+        vectors = weights["direct.weight"].view(len(weights["position.weight"]), -1, len(mean))
+        mean = mean + sum(vectors[p, x] for p, x in zip(graph.position, graph.x, strict=True))
     log_variance = weights["log_variance.weight"] @ total + weights["log_variance.bias"]
     return mean, log_variance.clamp(-10, 2)
 
 
+@pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("name", SPACES)
-def test_equals_a_dense_computation(name: str) -> None:
-    module = encoder(name)
+def test_equals_a_dense_computation(name: str, direct: bool) -> None:
+    module = encoder(name, direct=direct)
     codes = SPACES[name].sample(6, np.random.default_rng(0))
     graphs = SPACES[name].graphs(codes)
     mean, log_variance = module(graphs)

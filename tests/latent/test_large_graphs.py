@@ -12,7 +12,7 @@ from torch_geometric.data import Batch
 from crlso.latent import LatentModel, ModelSettings, Trainer, TrainingSettings
 from crlso.latent.encoder import LARGE
 from crlso.latent.messages import plan, sum_rows
-from crlso.latent.model import dimension_for
+from crlso.latent.model import sizes_for
 from crlso.protocols import Codes
 from crlso.spaces.fxdarts import FreeTopologySpace, fxdarts
 from crlso.threads import threads
@@ -48,7 +48,7 @@ def chain(space: FreeTopologySpace, n: int, *, rng: np.random.Generator) -> Code
 
 def brought_back(space: FreeTopologySpace, codes: Codes, *, steps: int) -> Codes:
     """Decodings of the codes' latent points by a model trained on them, sized as by `crlso embed train`."""
-    model = LatentModel(space, ModelSettings(latent_dim=dimension_for(space)), seed=0)
+    model = LatentModel(space, sizes_for(space), seed=0)
     settings = TrainingSettings(steps=steps, batch=32)
     trainer = Trainer(model, lambda n, rng: codes[rng.integers(0, len(codes), n)], settings, seed=0)
     with threads():

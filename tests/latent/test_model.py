@@ -11,6 +11,11 @@ import torch
 from crlso.errors import UserError
 from crlso.latent import ConvexHeads, LatentModel, ModelSettings
 from crlso.latent.icnn import FreeHeads
+from crlso.latent.model import sizes_for
+from crlso.latent.training import Trainer, TrainingSettings
+from crlso.spaces import FreeTopologySpace, get_space
+from crlso.spaces.genotype import OPERATIONS
+from crlso.threads import threads
 from tests.latent.small import SMALL, small_model, thin_spaces
 
 SPACES = thin_spaces()
@@ -80,6 +85,37 @@ def test_wrong_sizes_are_refused(name: str) -> None:
         ModelSettings(**{name: -1})
 
 
+@pytest.mark.parametrize(
+    ("name", "dimension", "direct"),
+    [
+        ("toy64", 24, False),
+        ("nasbench201", 24, False),
+        ("nasbench101", 31, False),
+        ("darts", 128, False),
+        ("fxdarts", 784, True),
+    ],
+)
+def test_sizes_are_what_the_codes_need(name: str, dimension: int, direct: bool) -> None:
+    assert sizes_for(get_space(name)) == ModelSettings(latent_dim=dimension, direct=direct)
+
+
+def test_linear_terms_are_added_to_what_the_networks_say() -> None:
+    space = SPACES["fxdarts"]
+    codes = space.sample(4, np.random.default_rng(0))
+    model = LatentModel(space, dataclasses.replace(SMALL, direct=True), seed=0)
+    plain = LatentModel(space, SMALL, seed=0)
+    kept = {name: value for name, value in model.state_dict().items() if ".direct." not in name}
+    plain.load_state_dict(kept)
+    mean, log_variance = model.posterior(codes)
+    other, same = plain.posterior(codes)
+    assert torch.equal(log_variance, same)
+    assert (mean - other).abs().min() > 0
+    added = model.decoder(mean) - plain.decoder(mean)
+    assert model.decoder.direct is not None
+    expected = (mean @ model.decoder.direct.weight.T).view(4, 784, 2)
+    torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_encoder_and_decoder_do_not_depend_on_the_kind_of_heads() -> None:
     settings = ModelSettings(latent_dim=3, width=5, heads=2)
     convex = LatentModel(SPACES["nasbench201"], settings, seed=0)
@@ -91,3 +127,20 @@ def test_encoder_and_decoder_do_not_depend_on_the_kind_of_heads() -> None:
         assert all(
             torch.equal(weights[name], value) for name, value in getattr(free, part).state_dict().items()
         )
+
+
+def test_more_bits_than_the_width_come_back_by_the_linear_terms() -> None:
+    """Held-out codes of 140 bits, encoder and decoder of width 64 and 128: entries that come back."""
+    space = FreeTopologySpace("bits", cells=4, nodes=2, operations=OPERATIONS)
+    rng = np.random.default_rng(0)
+    train, held_out = space.sample(3000, rng), space.sample(300, rng)
+    share = {}
+    for direct in (True, False):
+        model = LatentModel(space, dataclasses.replace(sizes_for(space), direct=direct), seed=0)
+        settings = TrainingSettings(batch=32)
+        trainer = Trainer(model, lambda n, rng: train[rng.integers(0, len(train), n)], settings, seed=0)
+        with threads():
+            trainer.run(300, None)
+            share[direct] = (model.decode(model.encode(held_out)) == held_out).mean()
+    assert share[True] > 0.9
+    assert share[False] < 0.8
