@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,11 +57,13 @@ def sizes_for(space: SearchSpace) -> ModelSettings:
 
     The dimension is the codes' degrees of freedom, ``sum(cardinality - 1)`` as one-hot codes, but between 24
     and 1,024: 24 for NAS-Bench-201, 128 for DARTS, 784 for ``fxdarts``. With 24 dimensions, a model of DARTS
-    reconstructs none of its cells exactly, with 64 three quarters. Above 128 linear terms go beside encoder
-    and decoder; without them a model of ``fxdarts`` knows three of four entries of a code, and no whole code.
+    reconstructs none of its cells exactly, with 64 three quarters. Where codes have more degrees of freedom
+    than networks of this width let through, linear terms go beside encoder and decoder; without them a model
+    of ``fxdarts`` knows three of four entries of a code, and no whole code.
     """
     freedom = sum(cardinality - 1 for cardinality in space.cardinalities)
-    return ModelSettings(latent_dim=min(max(freedom, 24), 1024), direct=freedom > 128)
+    sizes = ModelSettings(latent_dim=min(max(freedom, 24), 1024))
+    return replace(sizes, direct=freedom > sizes.width)
 
 
 def graphs_at_once(space: SearchSpace) -> int:
