@@ -52,24 +52,18 @@ class ModelSettings:
             raise UserError(f"head_rank must be 0 or more, got {self.head_rank}")
 
 
-def freedom(space: SearchSpace) -> int:
-    """Degrees of freedom of a space's codes as one-hot ones.
-
-    24 for NAS-Bench-201, 128 for DARTS, 784 for ``fxdarts``.
-    """
-    return sum(cardinality - 1 for cardinality in space.cardinalities)
-
-
 def sizes_for(space: SearchSpace) -> ModelSettings:
     """Sizes with which the codes of a space can be told apart.
 
-    The dimension is the codes' degrees of freedom, but between 24 and 1,024. With 24 dimensions, a model of
-    DARTS reconstructs none of its cells exactly, with 64 three quarters. Where codes have more degrees of
-    freedom than networks of this width let through, linear terms go beside encoder and decoder; without them
-    a model of ``fxdarts`` knows three of four entries of a code, and no whole code.
+    The dimension is the codes' degrees of freedom, ``sum(cardinality - 1)`` as one-hot codes, but between 24
+    and 1,024: 24 for NAS-Bench-201, 128 for DARTS, 784 for ``fxdarts``. With 24 dimensions, a model of DARTS
+    reconstructs none of its cells exactly, with 64 three quarters. Where codes have more degrees of freedom
+    than networks of this width let through, linear terms go beside encoder and decoder; without them a model
+    of ``fxdarts`` knows three of four entries of a code, and no whole code.
     """
-    sizes = ModelSettings(latent_dim=min(max(freedom(space), 24), 1024))
-    return replace(sizes, direct=freedom(space) > sizes.width)
+    freedom = sum(cardinality - 1 for cardinality in space.cardinalities)
+    sizes = ModelSettings(latent_dim=min(max(freedom, 24), 1024))
+    return replace(sizes, direct=freedom > sizes.width)
 
 
 def graphs_at_once(space: SearchSpace) -> int:

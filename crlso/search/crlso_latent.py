@@ -8,7 +8,7 @@ from typing import Final, final
 import numpy as np
 from torch import Tensor
 
-from crlso.latent.model import LatentModel, ModelSettings, freedom
+from crlso.latent.model import LatentModel, ModelSettings
 from crlso.latent.training import Trainer, TrainingSettings
 from crlso.protocols import Codes, FloatArray, Keys, SearchSpace
 from crlso.search.crlso_settings import CRLSOSettings
@@ -51,7 +51,6 @@ def latent_model(
     space: SearchSpace, settings: CRLSOSettings, *, seed: int, wanted: Coordinates
 ) -> LatentModel:
     """The latent space of a search before any training."""
-    direct = freedom(space) > settings.width if settings.direct == "auto" else settings.direct == "on"
     sizes = ModelSettings(
         latent_dim=settings.latent_dim,
         width=settings.width,
@@ -61,7 +60,7 @@ def latent_model(
         head_layers=settings.head_layers,
         head_rank=settings.head_rank,
         convex=settings.head != "network",
-        direct=direct,
+        direct=settings.direct,
     )
     return LatentModel(space, sizes, seed=seed, anchor=wanted if settings.anchored else None)
 

@@ -82,8 +82,9 @@ class CRLSOSettings:
         latent_dim: Dimension of the latent space.
         width: Width of the encoder.
         layers: Rounds of messages in the encoder.
-        direct: Linear terms beside encoder and decoder (:class:`~crlso.latent.model.ModelSettings`): ``on``,
-            ``off``, or ``auto``: where the space's codes have more degrees of freedom than ``width``.
+        direct: Whether linear terms are beside encoder and decoder
+            (:class:`~crlso.latent.model.ModelSettings`): more architectures come back from their latent
+            points, which lie farther from the similarity of neighbourhoods.
         head_width: Units of a head's hidden layer.
         head_layers: Hidden layers of a head.
         head_rank: Rank of a head's quadratic term.
@@ -123,7 +124,7 @@ class CRLSOSettings:
     latent_dim: int = 128
     width: int = 64
     layers: int = 3
-    direct: Literal["auto", "on", "off"] = "auto"
+    direct: bool = False
     head_width: int = 32
     head_layers: int = 1
     head_rank: int = 8

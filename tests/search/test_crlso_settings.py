@@ -65,7 +65,6 @@ def test_predictions_follow_the_values(settings: dict[str, Any]) -> None:
         ({"joint": "off"}, "joint=off leaves head=quadratic nothing to learn in a round; set round_steps=0"),
         ({"descent": "up"}, "on, off, ascent"),
         ({"decode": "far"}, "beam, nearest, line"),
-        ({"direct": "always"}, "auto, on, off"),
         ({"acquisition": "ei"}, "sample, mean, bound, improvement"),
         ({"acquisition": "mean", "head": "convex"}, "acquisition=mean is for head=quadratic or linear"),
         ({"acquisition": "bound", "head": "icnn"}, "acquisition=bound is for head=quadratic or linear"),
@@ -162,7 +161,7 @@ def test_expected_improvement_proposes_where_it_is_largest() -> None:
         (PLAIN, {"descent": "off"}),
         (PLAIN, {"descent": "ascent"}),
         (PLAIN, {"decode": "line"}),
-        (PLAIN, {"direct": "off"}),  # "auto": 24 degrees of freedom, more than the width
+        (PLAIN, {"direct": True}),
         (PLAIN, {"decode": "nearest"}),
         (PLAIN, {"target": "raw"}),
         (PLAIN, {"target": "logit"}),
